@@ -1,0 +1,46 @@
+"""What every verb shares: options, output, and the way from an error to an exit status."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trialkit.errors import TrialkitError
+
+StudyOption = Annotated[
+    Path, typer.Option("--study", "-s", envvar="TRIALKIT_STUDY", help="The study folder.")
+]
+UserOption = Annotated[
+    str | None,
+    typer.Option("--as", envvar="TRIALKIT_USER", help="Who acts; default: the login name."),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON on standard output.")
+]
+
+HERE = Path()
+
+
+def emit(data: dict[str, Any], text: str, *, as_json: bool) -> None:
+    """Print the result of a verb: `data` as one JSON object, or `text` for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(data, indent=2, sort_keys=True, default=str) + "\n")
+    elif text:
+        sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def fail(error: TrialkitError, *, as_json: bool) -> int:
+    """Print `error` and return its exit status: text to standard error, JSON to standard output."""
+    if as_json:
+        sys.stdout.write(json.dumps({"error": error.to_dict()}, indent=2, default=str) + "\n")
+    sys.stderr.write(f"{error}\n")
+    return error.exit_status
+
+
+def note(text: str) -> None:
+    """Print progress or a remark to standard error."""
+    sys.stderr.write(text.rstrip("\n") + "\n")

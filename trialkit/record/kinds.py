@@ -1,0 +1,475 @@
+"""Every kind of event that the record can hold, as one model each.
+
+A payload is plain data with SI units in the names. ``subject`` (the USUBJID), ``actor``,
+``role``, ``reason`` and the times stand beside the payload in the event itself. ``day`` is
+the study day: 0 on the day of randomisation, negative before it; whole days.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Scalar = str | int | float | bool | None
+
+
+class Payload(BaseModel):
+    """Base of all payloads; ``kind`` is the stable name in the record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    kind: ClassVar[str]
+
+
+# --- study -----------------------------------------------------------------------------
+
+
+class StudyCreated(Payload):
+    """A study began; protocols and plan by the hash of their files."""
+
+    kind = "study.created"
+    study_id: str
+    title: str
+    protocols: dict[str, str]
+    plan: str | None = None
+    software: str
+    source: Literal["trial", "import"] = "trial"
+
+
+class UserAdded(Payload):
+    """A person may act in the study, in one role."""
+
+    kind = "user.added"
+    user: str
+    name: str
+    user_role: str
+    key_fingerprint: str | None = None
+
+
+class DataImported(Payload):
+    """A foreign table entered the study through a mapping."""
+
+    kind = "data.imported"
+    file: str
+    file_sha256: str
+    mapping_sha256: str
+    rows: int
+    participants: int
+
+
+# --- participants ------------------------------------------------------------------------
+
+
+class ParticipantEnrolled(Payload):
+    """A person was entered; `attributes` holds baseline facts (sex, age_years, weight_kg ...)."""
+
+    kind = "participant.enrolled"
+    site: str
+    attributes: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class ParticipantConsented(Payload):
+    """Consent was given to a version of the information sheet."""
+
+    kind = "participant.consented"
+    version: str
+
+
+class ParticipantExcluded(Payload):
+    """A person was assessed for eligibility and not randomised; `code` is a reason code."""
+
+    kind = "participant.excluded"
+    code: str
+
+
+class AllocationListCommitted(Payload):
+    """The concealed list of a stratum was fixed before its first use."""
+
+    kind = "allocation.list_committed"
+    stratum: str
+    length: int
+    commitment: str
+
+
+class ParticipantRandomised(Payload):
+    """A participant took the next place of the stratum's list; the arm itself is stored apart.
+
+    `commitment` is the SHA-256 of ``salt|usubjid|arm``; the salt is revealed at unblinding.
+    """
+
+    kind = "participant.randomised"
+    stratum: str
+    strata: dict[str, str]
+    place: int
+    commitment: str
+
+
+class AllocationRevealed(Payload):
+    """Unblinding: arm and salt of every randomised participant (usubjid -> [arm, salt])."""
+
+    kind = "allocation.revealed"
+    plan_lock: str
+    arms: dict[str, tuple[str, str]]
+
+
+class VisitHeld(Payload):
+    """A visit took place."""
+
+    kind = "visit.held"
+    visit: str
+    day: int
+    in_window: bool
+
+
+class VisitMissed(Payload):
+    """A visit did not take place; `code` is a reason code."""
+
+    kind = "visit.missed"
+    visit: str
+    code: str
+
+
+class AssessmentRecorded(Payload):
+    """One instrument at one visit.
+
+    `items` are the raw entries; `scores` (PARAMCD -> value) are derived by the instrument's
+    own rule at entry and derived again when data are collected. ``unable`` means that the
+    participant could not do it, which is an observation and not a missing value.
+    """
+
+    kind = "assessment.recorded"
+    visit: str
+    day: int
+    instrument: str
+    status: Literal["done", "unable", "not_done"] = "done"
+    items: dict[str, float | int | str | None] = Field(default_factory=dict)
+    scores: dict[str, float | None] = Field(default_factory=dict)
+    code: str | None = None
+
+
+class AssessmentCorrected(Payload):
+    """A correction of an earlier assessment event (`seq`); the old values stay readable."""
+
+    kind = "assessment.corrected"
+    seq: int
+    visit: str
+    instrument: str
+    status: Literal["done", "unable", "not_done"]
+    items: dict[str, float | int | str | None]
+    scores: dict[str, float | None]
+    old_items: dict[str, float | int | str | None]
+
+
+class DiaryEntry(BaseModel):
+    """One event in a diary, with its study day and grade (near-fall 1 ... admission 4)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    day: int
+    grade: int | None = None
+
+
+class DiaryReturned(Payload):
+    """Days `from_day` to `to_day` (both included) were observed; other days are not exposure."""
+
+    kind = "diary.returned"
+    diary: str
+    from_day: int
+    to_day: int
+    entries: list[DiaryEntry] = Field(default_factory=list)
+
+
+class AdverseEventReported(Payload):
+    """An adverse event in ISO 14155 terms; relatedness, severity and seriousness kept apart."""
+
+    kind = "ae.reported"
+    term: str
+    category: str
+    day: int
+    severity: Literal["mild", "moderate", "severe"]
+    serious: bool = False
+    related_device: bool = False
+    related_training: bool = False
+    device_deficiency: bool = False
+    expected: bool = True
+    outcome: str = "unknown"
+    session: str | None = None
+
+
+class TrainingDiscontinued(Payload):
+    """The participant stopped the allocated training and stays in the study (intercurrent)."""
+
+    kind = "participant.training_discontinued"
+    day: int
+    code: str
+
+
+class ParticipantWithdrawn(Payload):
+    """The participant left the study; no visit follows."""
+
+    kind = "participant.withdrawn"
+    day: int
+    code: str
+
+
+class DeviationRaised(Payload):
+    """A departure from the protocol, raised by the software or by a person."""
+
+    kind = "deviation.raised"
+    category: str
+    detail: str
+    day: int | None = None
+    session: str | None = None
+
+
+# --- sessions ----------------------------------------------------------------------------
+
+
+class Dose(BaseModel):
+    """Delivered dose of a session, from telemetry or, without a device, from the therapist.
+
+    Durations in minutes, distance in metres, means over moving time.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    minutes: float
+    moving_minutes: float
+    steps: int
+    distance_m: float | None = None
+    mean_speed_m_s: float | None = None
+    mean_support_fraction: float | None = None
+    mean_guidance: float | None = None
+
+
+class SessionOpened(Payload):
+    """A session was opened: who, which protocol, on which device."""
+
+    kind = "session.opened"
+    session: str
+    number: int
+    day: int
+    protocol: str
+    device: dict[str, Scalar]
+    planned_minutes: float
+    therapist: str
+
+
+class SessionTransition(Payload):
+    """The session machine changed state; `cause` is a command, a rule or a device fault."""
+
+    kind = "session.transition"
+    session: str
+    t_s: float
+    old: str
+    new: str
+    cause: str
+    code: str | None = None
+
+
+class SessionCommand(Payload):
+    """A setpoint command, committed before it is sent; `phase` says how far it got."""
+
+    kind = "session.command"
+    session: str
+    t_s: float
+    number: int
+    phase: Literal["requested", "accepted", "refused"]
+    block: str
+    setpoints: dict[str, float]
+    detail: str | None = None
+
+
+class SessionAdapted(Payload):
+    """One decision of the adaptive software, or of a person about it."""
+
+    kind = "session.adapted"
+    session: str
+    t_s: float
+    parameter: str
+    inputs: dict[str, float]
+    old: float
+    proposed: float
+    accepted: bool
+    by: str
+    rule: str
+
+
+class SessionPrompt(Payload):
+    """A value that a person entered during a session (RPE, pain, blood pressure ...)."""
+
+    kind = "session.prompt"
+    session: str
+    t_s: float
+    prompt: str
+    values: dict[str, float]
+
+
+class SealedFile(BaseModel):
+    """One sealed telemetry file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    sha256: str
+    rows: int
+    first_seq: int | None
+    last_seq: int | None
+    gaps: int
+
+
+class TelemetrySealed(Payload):
+    """A session's telemetry was sealed; paths are relative to the study folder."""
+
+    kind = "session.telemetry_sealed"
+    session: str
+    folder: str
+    manifest_sha256: str
+    files: list[SealedFile]
+
+
+class SessionClosed(Payload):
+    """A session ended, with its delivered dose."""
+
+    kind = "session.closed"
+    session: str
+    number: int
+    day: int
+    status: Literal[
+        "completed",
+        "stopped_operator",
+        "stopped_participant",
+        "stopped_safety",
+        "device_fault",
+        "recovered",
+    ]
+    dose: Dose
+    dose_source: Literal["telemetry", "therapist"]
+    code: str | None = None
+
+
+class SessionConventional(Payload):
+    """A session without the device, as its therapist logged it."""
+
+    kind = "session.conventional"
+    session: str
+    number: int
+    day: int
+    protocol: str
+    therapist: str
+    dose: Dose
+
+
+class SessionMissed(Payload):
+    """A planned session did not take place; `code` is a reason code."""
+
+    kind = "session.missed"
+    number: int
+    day: int
+    code: str
+
+
+# --- plan, analysis, evidence --------------------------------------------------------------
+
+
+class Signature(BaseModel):
+    """An Ed25519 signature with its signer, meaning and key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    signer: str
+    name: str
+    meaning: str
+    public_key: str
+    fingerprint: str
+    signature: str
+
+
+class PlanLocked(Payload):
+    """The plan was locked: its hash, the versions it pins, and the signatures over ``lock``.
+
+    ``lock`` is the SHA-256 of the canonical JSON of plan, methods and schemas.
+    """
+
+    kind = "plan.locked"
+    plan_id: str
+    plan: str
+    file: str
+    methods: dict[str, str]
+    schemas: dict[str, str]
+    lock: str
+    signatures: list[Signature]
+
+
+class SnapshotBuilt(Payload):
+    """Tables were derived from the record up to `upto_seq`."""
+
+    kind = "snapshot.built"
+    snapshot: str
+    folder: str
+    upto_seq: int
+    unblinded: bool
+
+
+class AnalysisRun(Payload):
+    """A plan was run on a snapshot."""
+
+    kind = "analysis.run"
+    results: str
+    folder: str
+    plan_lock: str
+    snapshot: str
+
+
+class ReportRendered(Payload):
+    """A report was rendered from results."""
+
+    kind = "report.rendered"
+    template: str
+    template_sha256: str
+    results: str
+    renderer: str
+    files: dict[str, str]
+
+
+class EvidenceBuilt(Payload):
+    """An evidence package was written."""
+
+    kind = "evidence.built"
+    manifest: str
+    fingerprint: str
+
+
+KINDS: dict[str, type[Payload]] = {
+    model.kind: model
+    for model in (
+        StudyCreated,
+        UserAdded,
+        DataImported,
+        ParticipantEnrolled,
+        ParticipantConsented,
+        ParticipantExcluded,
+        AllocationListCommitted,
+        ParticipantRandomised,
+        AllocationRevealed,
+        VisitHeld,
+        VisitMissed,
+        AssessmentRecorded,
+        AssessmentCorrected,
+        DiaryReturned,
+        AdverseEventReported,
+        TrainingDiscontinued,
+        ParticipantWithdrawn,
+        DeviationRaised,
+        SessionOpened,
+        SessionTransition,
+        SessionCommand,
+        SessionAdapted,
+        SessionPrompt,
+        TelemetrySealed,
+        SessionClosed,
+        SessionConventional,
+        SessionMissed,
+        PlanLocked,
+        SnapshotBuilt,
+        AnalysisRun,
+        ReportRendered,
+        EvidenceBuilt,
+    )
+}
