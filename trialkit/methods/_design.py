@@ -1,0 +1,435 @@
+"""Model matrices from a formula: factor coding, missing rows, aliased columns, reference grid.
+
+The formula is parsed by formulaic; its factors are evaluated here, so that a formula read from
+a plan cannot run code: a factor is a column, ``C(column)``, or arithmetic over numeric columns
+with a few named functions.
+
+Coding follows R's ``model.matrix`` with treatment contrasts: a categorical factor of a term is
+coded without its first level when the term without that factor is in the model, else with all
+levels. Columns that are linear combinations of columns before them are dropped and named, as
+``lm`` does. String, boolean and Categorical columns are factors; levels are sorted unless the
+column is Categorical, which keeps its own order; levels that do not occur are dropped.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from formulaic import Formula
+
+from trialkit.errors import UsageError
+from trialkit.methods import _expression
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+
+#: A column whose part orthogonal to the columns before it is below this share is aliased.
+ALIAS_TOLERANCE = 1e-8
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One factor of a formula as it was coded.
+
+    Parameters
+    ----------
+    expression : str
+        As written, such as ``AVISIT``, ``C(SITE)`` or ``log(BASE)``.
+    variables : tuple of str
+        The data columns that it reads.
+    levels : tuple
+        Its levels in order; empty for a numeric factor.
+    """
+
+    expression: str
+    variables: tuple[str, ...]
+    levels: tuple[Any, ...] = ()
+
+    @property
+    def categorical(self) -> bool:
+        """Whether the factor has levels."""
+        return bool(self.levels)
+
+    def values(self, columns: Mapping[str, npt.NDArray[Any]]) -> Floats:
+        """Return the factor's columns, shape (n, number of levels) or (n, 1)."""
+        if not self.categorical:
+            return _expression.evaluate(self.expression, columns).reshape(-1, 1)
+        raw = columns[self.variables[0]]
+        return np.column_stack([raw == level for level in self.levels]).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Term:
+    """A product of factors; ``full[i]`` tells that factor ``i`` keeps all of its levels."""
+
+    factors: tuple[str, ...]
+    full: tuple[bool, ...]
+
+    @property
+    def name(self) -> str:
+        """The term as written, ``1`` for the intercept."""
+        return ":".join(self.factors) or "1"
+
+
+@dataclass(frozen=True)
+class Design:
+    """A model matrix with all that is needed to evaluate it on other rows.
+
+    Parameters
+    ----------
+    formula : str
+        As given.
+    response : str or None
+        Expression of the outcome.
+    terms : tuple of Term
+        Terms in the order of the columns.
+    factors : dict
+        Factor by expression.
+    x : ndarray, shape (n, p)
+        Model matrix without aliased columns.
+    y : ndarray, shape (n,)
+        Outcome; empty without a response.
+    rows : ndarray, shape (n,)
+        Positions, in the data given, of the rows used.
+    n_missing : int
+        Rows dropped because a used column was missing.
+    full_names : list of str
+        Names of all columns, aliased ones included.
+    kept : ndarray of int, shape (p,)
+        Which of them are in ``x``.
+    assign : ndarray of int
+        For each full column the index of its term.
+    alias : ndarray, shape (p, number of full columns)
+        Every full column as a combination of the kept ones.
+    columns : dict
+        The data columns used, restricted to ``rows``.
+    """
+
+    formula: str
+    response: str | None
+    terms: tuple[Term, ...]
+    factors: dict[str, Factor]
+    x: Floats
+    y: Floats
+    rows: Ints
+    n_missing: int
+    full_names: list[str]
+    kept: Ints
+    assign: Ints
+    alias: Floats
+    columns: dict[str, npt.NDArray[Any]] = field(repr=False)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns of ``x``."""
+        return [self.full_names[i] for i in self.kept]
+
+    @property
+    def aliased(self) -> list[str]:
+        """Names of the columns dropped as linear combinations of others."""
+        kept = set(self.kept.tolist())
+        return [name for i, name in enumerate(self.full_names) if i not in kept]
+
+    def categorical(self, name: str) -> Factor:
+        """Return the categorical factor read from column ``name``.
+
+        Raises
+        ------
+        UsageError
+            If the formula has no such factor.
+        """
+        for factor in self.factors.values():
+            if factor.categorical and name in {factor.expression, factor.variables[0]}:
+                return factor
+        known = sorted({f.variables[0] for f in self.factors.values() if f.categorical})
+        raise UsageError(
+            f"{name!r} is not a factor of {self.formula!r}.",
+            remedy=f"Use one of {known}, or make it one with C({name}) in the formula.",
+        )
+
+    def matrix(self, columns: Mapping[str, npt.NDArray[Any]]) -> Floats:
+        """Evaluate all columns, aliased ones included, on other rows.
+
+        Parameters
+        ----------
+        columns : mapping of str to ndarray, shape (k,)
+            Values of every variable of the right-hand side.
+
+        Returns
+        -------
+        ndarray, shape (k, number of full columns)
+        """
+        coded = {name: factor.values(columns) for name, factor in self.factors.items()}
+        n = len(next(iter(columns.values()))) if columns else 1
+        return np.hstack([term_columns(term, coded, n) for term in self.terms])
+
+    def estimable(self, rows: Floats) -> npt.NDArray[np.bool_]:
+        """Tell which linear functions of the full coefficients the data can estimate.
+
+        A function is estimable when it lies in the row space of the model matrix, which is
+        that of ``alias``.
+        """
+        if len(self.kept) == len(self.full_names):
+            return np.ones(len(rows), dtype=bool)
+        gap = np.abs(rows - rows[:, self.kept] @ self.alias).max(axis=1)
+        return gap <= 1e-7 * np.maximum(1.0, np.abs(rows).max(axis=1))
+
+
+@lru_cache(maxsize=256)
+def parse(formula: str) -> tuple[str | None, tuple[tuple[str, ...], ...]]:
+    """Return the outcome's expression and the terms (tuples of factor expressions)."""
+    try:
+        parsed = Formula(formula)
+    except Exception as error:
+        raise UsageError(
+            f"The formula {formula!r} cannot be read: {error}",
+            remedy="Write it as OUTCOME ~ TERM + TERM*TERM.",
+        ) from error
+    left, right = getattr(parsed, "lhs", None), getattr(parsed, "rhs", parsed)
+    response = None if left is None else " + ".join(str(term) for term in left)
+    terms = []
+    for term in right:
+        names = tuple(f.expr for f in term.factors if f.eval_method.value != "literal")
+        terms.append(names)
+    return response, tuple(dict.fromkeys(terms))
+
+
+def build_design(
+    formula: str, data: pd.DataFrame, *, also: Sequence[str] = (), response: bool = True
+) -> Design:
+    """Build the model matrix of ``formula`` on the complete rows of ``data``.
+
+    Parameters
+    ----------
+    formula : str
+        Such as ``AVAL ~ BASE*AVISIT + TRT01P*AVISIT``.
+    data : DataFrame
+        One row an observation.
+    also : sequence of str
+        Further columns that must not be missing, such as subject and visit.
+    response : bool
+        Whether the formula must name an outcome.
+
+    Raises
+    ------
+    UsageError
+        For a formula that cannot be read, an unknown column, a non-numeric outcome, an
+        infinite value, a factor with one level, or no complete row.
+    """
+    outcome, raw_terms = parse(formula)
+    if response and outcome is None:
+        raise UsageError(f"{formula!r} names no outcome.", remedy="Write OUTCOME ~ TERMS.")
+    expressions = list(dict.fromkeys(itertools.chain.from_iterable(raw_terms)))
+    read = {name: variables_of(name, data) for name in expressions}
+    if outcome is not None:
+        read[outcome] = variables_of(outcome, data)
+    needed = list(dict.fromkeys([*itertools.chain.from_iterable(read.values()), *also]))
+    columns, rows = complete_columns(data, needed)
+    factors = {name: make_factor(name, read[name], data, columns) for name in expressions}
+    terms = code_terms(raw_terms, factors)
+    coded = {name: factor.values(columns) for name, factor in factors.items()}
+    blocks = [term_columns(term, coded, len(rows)) for term in terms]
+    full = np.hstack(blocks) if blocks else np.empty((len(rows), 0))
+    finite_or_refuse(full, formula)
+    kept, alias = independent(full)
+    return Design(
+        formula=formula,
+        response=outcome,
+        terms=terms,
+        factors=factors,
+        x=np.ascontiguousarray(full[:, kept]),
+        y=outcome_values(outcome, read[outcome], columns) if outcome else np.empty(0),
+        rows=rows,
+        n_missing=len(data) - len(rows),
+        full_names=[name for term in terms for name in term_names(term, factors)],
+        kept=kept,
+        assign=np.repeat(np.arange(len(terms)), [b.shape[1] for b in blocks]).astype(np.intp),
+        alias=alias,
+        columns=columns,
+    )
+
+
+def complete_columns(
+    data: pd.DataFrame, needed: Sequence[str]
+) -> tuple[dict[str, npt.NDArray[Any]], Ints]:
+    """Return the needed columns on the rows where none of them is missing, and the rows."""
+    unknown = [name for name in needed if name not in data.columns]
+    if unknown:
+        raise UsageError(
+            f"The data have no column {', '.join(map(repr, unknown))}.",
+            remedy=f"Columns are: {', '.join(map(str, data.columns))}.",
+        )
+    present = np.ones(len(data), dtype=bool)
+    for name in needed:
+        present &= data[name].notna().to_numpy()
+    rows = np.flatnonzero(present)
+    if not len(rows):
+        raise UsageError(
+            f"No row of the data is complete in {', '.join(needed)}.",
+            remedy="Check the population and the column names.",
+        )
+    return {name: plain(data[name], rows) for name in needed}, rows
+
+
+def plain(series: pd.Series[Any], rows: Ints) -> npt.NDArray[Any]:
+    """Return the complete values of a column as a NumPy array (object, bool or float)."""
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return np.asarray(series.cat.categories.to_numpy(), dtype=object)[
+            series.cat.codes.to_numpy()[rows]
+        ]
+    if pd.api.types.is_bool_dtype(series.dtype):
+        return series.to_numpy()[rows].astype(bool)
+    if pd.api.types.is_numeric_dtype(series.dtype):
+        values: npt.NDArray[Any] = series.to_numpy()[rows]
+        return values if values.dtype.kind in "iu" else values.astype(np.float64)
+    return series.to_numpy(dtype=object)[rows]
+
+
+def make_factor(
+    name: str,
+    variables: tuple[str, ...],
+    data: pd.DataFrame,
+    columns: Mapping[str, npt.NDArray[Any]],
+) -> Factor:
+    """Decide whether an expression is categorical, and its levels."""
+    if not _expression.is_categorical(name):
+        series = data[variables[0]] if variables == (name,) else None
+        if series is None or is_number(series):
+            return Factor(name, variables)
+    levels = levels_of(data[variables[0]], columns[variables[0]])
+    if len(levels) < 2:
+        raise UsageError(
+            f"The factor {name} has only the level {levels[0]!r} among the complete rows.",
+            remedy="Leave it out of the formula, or check the population.",
+        )
+    return Factor(name, variables, levels)
+
+
+def is_number(series: pd.Series[Any]) -> bool:
+    """Tell whether a column enters a model as a number."""
+    dtype = series.dtype
+    return bool(pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype))
+
+
+def levels_of(series: pd.Series[Any], values: npt.NDArray[Any]) -> tuple[Any, ...]:
+    """Return the levels that occur: category order for a Categorical, else sorted."""
+    found = pd.unique(values)
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        present = set(found.tolist())
+        return tuple(level for level in series.cat.categories.tolist() if level in present)
+    try:
+        return tuple(sorted(found.tolist()))
+    except TypeError as error:
+        raise UsageError(
+            f"The column {series.name} mixes types: {sorted({type(v).__name__ for v in found})}.",
+            remedy="Make all of its values text, or all numbers.",
+        ) from error
+
+
+def code_terms(raw: Sequence[tuple[str, ...]], factors: Mapping[str, Factor]) -> tuple[Term, ...]:
+    """Apply R's rule for contrasts: full coding where the margin is not in the model."""
+    present = {frozenset(names) for names in raw}
+    return tuple(
+        Term(
+            names,
+            tuple(
+                factors[name].categorical and frozenset(names) - {name} not in present
+                for name in names
+            ),
+        )
+        for names in raw
+    )
+
+
+def term_columns(term: Term, coded: Mapping[str, Floats], n: int) -> Floats:
+    """Return the columns of a term; the first factor varies fastest."""
+    out = np.ones((n, 1))
+    for name, full in zip(term.factors, term.full, strict=True):
+        values = coded[name]
+        values = values if full or values.shape[1] == 1 else values[:, 1:]
+        out = (values[:, :, None] * out[:, None, :]).reshape(n, -1)
+    return out
+
+
+def term_names(term: Term, factors: Mapping[str, Factor]) -> list[str]:
+    """Name the columns of a term as formulaic does."""
+    if not term.factors:
+        return ["Intercept"]
+    parts = []
+    for name, full in zip(term.factors, term.full, strict=True):
+        levels = factors[name].levels
+        if not levels:
+            parts.append([name])
+        elif full:
+            parts.append([f"{name}[{level}]" for level in levels])
+        else:
+            parts.append([f"{name}[T.{level}]" for level in levels[1:]])
+    return [":".join(reversed(combo)) for combo in itertools.product(*reversed(parts))]
+
+
+def variables_of(expression: str, data: pd.DataFrame) -> tuple[str, ...]:
+    """Return the columns that an expression reads; a column's own name reads that column."""
+    return (expression,) if expression in data.columns else _expression.variables(expression)
+
+
+def outcome_values(
+    outcome: str, read: Sequence[str], columns: Mapping[str, npt.NDArray[Any]]
+) -> Floats:
+    """Return the outcome as finite numbers."""
+    for name in read:
+        if columns[name].dtype.kind not in "biuf":
+            raise UsageError(
+                f"The outcome {name} is not numeric.",
+                remedy=f"Convert {name} to numbers; text cannot be analysed.",
+            )
+    values = _expression.evaluate(outcome, columns)
+    finite_or_refuse(values, outcome)
+    return values
+
+
+def finite_or_refuse(values: Floats, formula: str) -> None:
+    """Refuse infinite or undefined values in a model."""
+    if not np.isfinite(values).all():
+        raise UsageError(
+            f"{formula!r} gives infinite or undefined values on complete rows.",
+            remedy="Set them to missing, or correct the data.",
+        )
+
+
+def independent(full: Floats) -> tuple[Ints, Floats]:
+    """Find the columns that are not combinations of earlier ones.
+
+    Returns
+    -------
+    kept : ndarray of int, shape (p,)
+    alias : ndarray, shape (p, number of columns)
+        ``full = full[:, kept] @ alias``.
+    """
+    norms = np.sqrt(np.einsum("ij,ij->j", full, full))
+    live = [int(i) for i in np.flatnonzero(norms > 0.0)]
+    scaled = full / np.where(norms > 0.0, norms, 1.0)
+    while live:
+        r = np.linalg.qr(scaled[:, live], mode="r")
+        size = np.abs(np.diagonal(r))
+        low = np.flatnonzero(size < ALIAS_TOLERANCE)
+        if len(live) > len(full) and not len(low):
+            low = np.array([len(full)])
+        if not len(low):
+            break
+        live.pop(int(low[0]))
+    kept = np.array(live, dtype=np.intp)
+    alias = np.eye(full.shape[1])[kept]
+    dropped = np.setdiff1d(np.arange(full.shape[1]), kept)
+    if len(dropped) and len(kept):
+        solved = np.linalg.lstsq(scaled[:, kept], scaled[:, dropped], rcond=None)[0]
+        solved = solved * norms[dropped] / norms[kept][:, None]
+        solved[np.abs(solved) < 1e-9] = 0.0
+        alias[:, dropped] = solved
+    return kept, alias
