@@ -1,1 +1,26 @@
-"""protocol."""
+"""Protocols and instruments: YAML read, checked and scored."""
+
+from __future__ import annotations
+
+from trialkit.protocol.instruments import (
+    Instrument,
+    check_items,
+    find_instrument,
+    instruments_for,
+    load_instruments,
+    score,
+)
+from trialkit.protocol.load import load_protocol, protocol_hash
+from trialkit.protocol.model import Protocol
+
+__all__ = [
+    "Instrument",
+    "Protocol",
+    "check_items",
+    "find_instrument",
+    "instruments_for",
+    "load_instruments",
+    "load_protocol",
+    "protocol_hash",
+    "score",
+]

@@ -7,13 +7,17 @@ as a fraction of body weight, guidance from 0 to 1, pressures in mmHg on prompts
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA = "trialkit.protocol/1"
-PARAMETERS = ("speed_m_s", "support_fraction", "guidance")
 Parameter = Literal["speed_m_s", "support_fraction", "guidance"]
+PARAMETERS: tuple[Parameter, ...] = ("speed_m_s", "support_fraction", "guidance")
+DEVICE_KINDS = frozenset({"warm_up", "walk", "rest", "cool_down"})
+WALKING_KINDS = frozenset({"warm_up", "walk", "overground", "cool_down"})
 Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=40)]
 
 
@@ -35,7 +39,8 @@ class Stratum(Part):
     """A stratification factor, from the site or from cut-offs of a baseline score.
 
     With `paramcd`, ``levels`` has one more entry than ``cuts``: level i holds the values below
-    ``cuts[i]``. With `attribute`, the level is the enrolment attribute's text.
+    ``cuts[i]``, and a value on a cut belongs to the level above it. With `attribute`, the level
+    is the enrolment attribute's text. In ADSL the column is the upper-case `name`.
     """
 
     name: Code
@@ -43,6 +48,10 @@ class Stratum(Part):
     attribute: str | None = None
     cuts: list[float] = Field(default_factory=list)
     levels: list[str] = Field(default_factory=list)
+
+    def level(self, value: float) -> str:
+        """Return the level that holds a baseline score `value`."""
+        return self.levels[bisect_right(self.cuts, value)]
 
 
 class Randomisation(Part):
@@ -54,6 +63,17 @@ class Randomisation(Part):
     strata: list[Stratum] = Field(default_factory=list)
 
 
+class DoseMatch(Part):
+    """What the arms are matched on, and how far they may lie apart.
+
+    ``minutes`` counts all of a session without donning, ``walking_minutes`` the session without
+    rests and therapy. The course (sessions times minutes) is compared.
+    """
+
+    unit: Literal["minutes", "walking_minutes"]
+    tolerance_fraction: Annotated[float, Field(ge=0, le=1)]
+
+
 class Trial(Part):
     """What the arms of a trial share. Randomisation is absent in a single-arm study."""
 
@@ -61,6 +81,7 @@ class Trial(Part):
     title: str
     arms: list[Arm] = Field(min_length=1)
     randomisation: Randomisation | None = None
+    dose_match: DoseMatch | None = None
 
 
 class Visit(Part):
@@ -104,7 +125,13 @@ class Schedule(Part):
 
 
 class Block(Part):
-    """A stretch of a session. Setpoints that are absent keep the value of the block before."""
+    """A stretch of a session.
+
+    A setpoint that is given holds for the block. One that is absent is the level that the
+    progression has reached in a ``walk`` block, and otherwise keeps the value of the block
+    before (`Protocol.setpoints` resolves this). ``overground`` and ``therapy`` are not device
+    time and have no setpoints. `prompts` are the signs that a person enters during the block.
+    """
 
     id: Code
     kind: Literal["warm_up", "walk", "rest", "overground", "cool_down", "therapy"]
@@ -116,7 +143,10 @@ class Block(Part):
 
 
 class Session(Part):
-    """The blocks of one session; `donning_minutes` are counted apart from the training."""
+    """The blocks of one session; `donning_minutes` are counted apart from the training.
+
+    `screening` are the signs that are entered before the start.
+    """
 
     blocks: list[Block] = Field(min_length=1)
     screening: list[str] = Field(default_factory=list)
@@ -126,8 +156,10 @@ class Session(Part):
 class ParameterRule(Part):
     """Start, target and step of one parameter over the course.
 
-    `per_session_max` bounds the change within one session. `advance_if` and `regress_if` name
-    conditions on prompts and stride measures, such as ``rpe <= 13``.
+    `step` carries the sign of the advance (negative where the parameter goes down);
+    `per_session_max` bounds the size of the change within one session. `advance_if` (all must
+    hold) and `regress_if` (any suffices) are conditions on the signs that are prompted for and
+    on the stride measures of `trialkit.protocol.check.MEASURES`, such as ``rpe <= 13``.
     """
 
     parameter: Parameter
@@ -156,7 +188,11 @@ class Limit(Part):
 
 
 class StopRule(Part):
-    """A bound on a sign; ``verified: false`` until a clinician at the site has confirmed it."""
+    """A bound on a sign: the rule fires for a value above `above` or below `below`.
+
+    ``verified: false`` until a clinician at the site has confirmed it. `sign` is one that is
+    entered at screening or prompted for, or a stride measure.
+    """
 
     id: Code
     sign: Code
@@ -179,6 +215,14 @@ class Envelope(Part):
     confirm: Literal["none", "therapist"]
 
 
+class Alongside(Part):
+    """What every participant of the arm receives beside the sessions, such as physiotherapy."""
+
+    what: str
+    minutes_per_session: Annotated[float, Field(gt=0, le=480)]
+    sessions_per_week: Annotated[int, Field(ge=1, le=14)]
+
+
 class Staffing(Part):
     """Therapists per active participant; a second session is refused where it is not allowed."""
 
@@ -197,6 +241,8 @@ class Fidelity(Part):
 class Protocol(Part):
     """One arm of a trial, from screening to follow-up.
 
+    `why`, `where` and `tailoring` are the words of TIDieR items 2, 7 and 9.
+
     The hash of a protocol is the SHA-256 of its file (`trialkit.protocol.load_protocol`).
     """
 
@@ -211,6 +257,9 @@ class Protocol(Part):
     device: DeviceNeed | None = None
     schedule: Schedule
     session: Session
+    alongside: list[Alongside] = Field(default_factory=list)
+    tailoring: str = ""
+    where: str = ""
     progression: Progression | None = None
     limits: list[Limit] = Field(default_factory=list)
     stop_rules: list[StopRule] = Field(default_factory=list)
@@ -228,6 +277,52 @@ class Protocol(Part):
     def planned_minutes(self) -> float:
         """Planned minutes of one session without donning."""
         return sum(block.minutes for block in self.session.blocks)
+
+    @property
+    def planned_device_minutes(self) -> float:
+        """Planned minutes of one session on the device, rests included."""
+        if self.device is None:
+            return 0.0
+        return sum(block.minutes for block in self.session.blocks if block.kind in DEVICE_KINDS)
+
+    @property
+    def planned_walking_minutes(self) -> float:
+        """Planned minutes of one session in which the participant walks."""
+        return sum(block.minutes for block in self.session.blocks if block.kind in WALKING_KINDS)
+
+    def setpoints(
+        self, levels: Mapping[Parameter, float] | None = None
+    ) -> list[dict[Parameter, float]]:
+        """Return the full setpoints of each block, in the order of ``session.blocks``.
+
+        Parameters
+        ----------
+        levels : mapping, optional
+            Parameter to the level that the progression has reached; where absent, its start.
+
+        Returns
+        -------
+        list of dict
+            One dict a block, with the parameters that have a value there. Speed is 0 in a
+            ``rest``; blocks that are not device time have an empty dict.
+        """
+        rules = self.progression.order if self.progression else []
+        reached = {rule.parameter: rule.start for rule in rules} | dict(levels or {})
+        current: dict[Parameter, float] = {}
+        resolved: list[dict[Parameter, float]] = []
+        for block in self.session.blocks:
+            if block.kind not in DEVICE_KINDS:
+                resolved.append({})
+                continue
+            given: dict[Parameter, float] = {
+                name: value for name in PARAMETERS if (value := getattr(block, name)) is not None
+            }
+            if block.kind == "rest":
+                resolved.append(reached | current | given | {"speed_m_s": 0.0})
+                continue
+            current = current | (reached if block.kind == "walk" else {}) | given
+            resolved.append(reached | current)
+        return resolved
 
     def visit(self, code: str) -> Visit | None:
         """Return the visit of that code, or None."""
