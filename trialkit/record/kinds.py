@@ -25,12 +25,13 @@ class Payload(BaseModel):
 
 
 class StudyCreated(Payload):
-    """A study began; protocols and plan by the hash of their files."""
+    """A study began; protocols, design and plan by the hash of their files."""
 
     kind = "study.created"
     study_id: str
     title: str
     protocols: dict[str, str]
+    design: str | None = None
     plan: str | None = None
     software: str
     source: Literal["trial", "import"] = "trial"

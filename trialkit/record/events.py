@@ -1,0 +1,353 @@
+"""The record: append, read, verify and export of events.
+
+An event is acknowledged when `Record.append` returns, or, inside `Record.batch`, when the
+outermost batch ends. Until then nothing of it can be seen by another reader, and a failure
+leaves the chain as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from trialkit._canonical import canonical_json, write_durably
+from trialkit._clock import Clock, utc_text
+from trialkit.errors import ChainBroken, StorageRefused, UsageError
+from trialkit.record.chain import (
+    GENESIS,
+    ChainReport,
+    Event,
+    Row,
+    check_chain,
+    decode,
+    encode,
+    event_of,
+)
+from trialkit.record.kinds import Payload
+from trialkit.record.schema import create_store, events, open_store, storage_guard
+
+_PAGE = 2000
+_FLUSH = 5000
+_INSERT = sa.insert(events)
+_TEXT = (events.c.body, events.c.hash)
+
+
+class Record:
+    """The append-only, hash-chained account of a study; use `Record.create` or `Record.open`.
+
+    One thread at a time appends; a batch holds the record until it ends.
+    """
+
+    def __init__(self, path: Path, connection: sa.Connection, clock: Clock, *, write: bool) -> None:
+        self.path = path
+        self.clock = clock
+        self.write = write
+        self._connection = connection
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._begun = False
+        self._pending: list[dict[str, Any]] = []
+        self._doomed: StorageRefused | None = None
+        self._seq, self._hash = self._stored_head()
+
+    @classmethod
+    def create(cls, path: Path, clock: Clock) -> Record:
+        """Create an empty record at `path`.
+
+        Raises
+        ------
+        UsageError
+            If the file exists.
+        StorageRefused
+            If the disk is full or read-only.
+        """
+        if path.exists():
+            raise UsageError(f"{path} exists already.", remedy="Give a new folder.")
+        return cls(path, create_store(path), clock, write=True)
+
+    @classmethod
+    def open(cls, path: Path, *, write: bool, clock: Clock) -> Record:
+        """Open the record at `path`; see `trialkit.record.schema.open_store` for the errors."""
+        return cls(path, open_store(path, write=write), clock, write=write)
+
+    def __enter__(self) -> Record:
+        """Return the record itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the record."""
+        self.close()
+
+    @property
+    def head(self) -> tuple[int, str]:
+        """Number and hash of the last event; ``(0, "0" * 64)`` while there is none.
+
+        A record opened for reading looks again each time, so that it follows a writer.
+        """
+        if not self.write:
+            self._seq, self._hash = self._stored_head()
+        return self._seq, self._hash
+
+    def append(
+        self,
+        payload: Payload,
+        *,
+        actor: str,
+        role: str,
+        subject: str | None = None,
+        reason: str | None = None,
+    ) -> Event:
+        """Append one event and return it.
+
+        Raises
+        ------
+        StorageRefused
+            If the record is open for reading, or the disk refused; nothing was kept.
+        """
+        if not self.write:
+            raise StorageRefused(
+                f"{self.path}: open for reading only.", remedy="Open the study with write=True."
+            )
+        with self.batch():
+            fields: dict[str, Any] = {
+                "seq": self._seq + 1,
+                "kind": payload.kind,
+                "at": utc_text(self.clock.now()),
+                "mono_ns": self.clock.monotonic_ns(),
+                "actor": actor,
+                "role": role,
+                "subject": subject,
+                "reason": reason,
+                "payload": payload.model_dump(mode="json"),
+                "prev": self._hash,
+            }
+            body, digest = encode(fields)
+            self._pending.append(
+                {
+                    "seq": fields["seq"],
+                    "kind": payload.kind,
+                    "at": fields["at"],
+                    "subject": subject,
+                    "body": body,
+                    "hash": digest,
+                }
+            )
+            self._seq, self._hash = fields["seq"], digest
+            if self._depth == 2 and len(self._pending) >= _FLUSH:  # only the outer batch is open
+                self._flush()
+        return event_of(fields, digest)
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Commit every append inside together, with one sync to disk.
+
+        A batch inside a batch joins the outer one. Where one ends by an exception, its own
+        appends are taken back, those of batches inside it included.
+        """
+        with self._lock:
+            seq, digest = self._seq, self._hash
+            self._depth += 1
+            try:
+                yield
+                if self._depth == 1:
+                    self._commit()
+            except BaseException:
+                self._take_back(seq, digest)
+                raise
+            finally:
+                self._depth -= 1
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        try:
+            with storage_guard(self.path):
+                if not self._begun:
+                    self._connection.exec_driver_sql("BEGIN IMMEDIATE")
+                    self._begun = True
+                self._connection.execute(_INSERT, self._pending)
+        except StorageRefused as error:
+            self._doomed = error  # whoever catches it, the outermost batch cannot be committed
+            raise
+        self._pending = []
+
+    def _commit(self) -> None:
+        if self._doomed is not None:
+            raise self._doomed
+        self._flush()
+        if self._begun:
+            with storage_guard(self.path):
+                self._connection.exec_driver_sql("COMMIT")
+        self._begun = False
+
+    def _take_back(self, seq: int, digest: str) -> None:
+        """Return to the state in which `seq` was the last event."""
+        if self._depth == 1:
+            self._pending, self._doomed = [], None
+            if self._begun:
+                self._begun = False
+                raw = self._connection.connection.dbapi_connection
+                if raw is not None and getattr(raw, "in_transaction", False):
+                    self._connection.exec_driver_sql("ROLLBACK")
+        else:
+            self._pending = [row for row in self._pending if row["seq"] <= seq]
+        self._seq, self._hash = seq, digest
+
+    def _stored_head(self) -> tuple[int, str]:
+        query = sa.select(events.c.seq, events.c.hash).order_by(events.c.seq.desc()).limit(1)
+        with storage_guard(self.path), self._lock:
+            row = self._connection.execute(query).first()
+        return (int(row[0]), str(row[1])) if row is not None else (0, GENESIS)
+
+    def read(
+        self, kinds: Iterable[str] | None = None, subject: str | None = None, after: int = 0
+    ) -> Iterator[Event]:
+        """Yield events in order, those of an open batch included.
+
+        Parameters
+        ----------
+        kinds : iterable of str or None
+            Only these kinds.
+        subject : str or None
+            Only events about this participant.
+        after : int
+            Only events with a greater number.
+
+        Raises
+        ------
+        ChainBroken
+            If an event does not have the hash stored with it.
+        """
+        wanted = None if kinds is None else frozenset(kinds)
+        query = sa.select(events.c.seq, *_TEXT).order_by(events.c.seq).limit(_PAGE)
+        if wanted is not None:
+            query = query.where(events.c.kind.in_(wanted))
+        if subject is not None:
+            query = query.where(events.c.subject == subject)
+        with self._lock:
+            last = self._pending[0]["seq"] - 1 if self._pending else self.head[0]
+            waiting = [
+                row
+                for row in self._pending
+                if (wanted is None or row["kind"] in wanted)
+                and (subject is None or row["subject"] == subject)
+                and row["seq"] > after
+            ]
+        while True:
+            bounded = query.where(events.c.seq > after, events.c.seq <= last)
+            with self._lock:
+                rows = self._fetch(bounded)
+            for _, body, digest in rows:
+                yield decode(body, digest)
+            if len(rows) < _PAGE:
+                break
+            after = rows[-1][0]
+        for row in waiting:
+            yield decode(row["body"], row["hash"])
+
+    def _fetch(self, query: sa.Select[Any]) -> list[Any]:
+        try:
+            return list(self._connection.execute(query))
+        except sa.exc.OperationalError as error:
+            if "UTF-8" not in str(error):
+                with storage_guard(self.path):
+                    raise
+            raise ChainBroken(
+                f"{self.path}: an event was altered: its text is not UTF-8.",
+                remedy="Run `trialkit record verify`, and restore the study from a copy.",
+            ) from error
+
+    def verify(self, anchors: Mapping[int, str] | None = None) -> ChainReport:
+        """Check the whole chain as it is stored; see `trialkit.record.chain.check_chain`.
+
+        Parameters
+        ----------
+        anchors : mapping of int to str or None
+            Hashes of events known from elsewhere, by number.
+        """
+        return check_chain(self._rows(), last_seq=self._last_given(), anchors=anchors)
+
+    def _rows(self) -> Iterator[Row]:
+        c, raw, after = events.c, sa.LargeBinary, 0
+        query = (
+            sa.select(
+                c.seq,
+                sa.cast(c.body, raw),
+                sa.cast(c.hash, raw),
+                sa.cast(c.kind, raw),
+                sa.cast(c.at, raw),
+                sa.cast(c.subject, raw),
+            )
+            .order_by(c.seq)
+            .limit(_PAGE)
+        )
+        while True:
+            with self._lock, storage_guard(self.path):
+                rows = list(self._connection.execute(query.where(c.seq > after)))
+            for seq, body, digest, kind, at, subject in rows:
+                shown = (_text(kind) or "", _text(at) or "", _text(subject))
+                yield Row(seq, body or b"", _text(digest) or "", shown)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][0]
+
+    def _last_given(self) -> int:
+        """Return the highest number ever given, also where the row is gone."""
+        with self._lock, storage_guard(self.path):
+            number = self._connection.exec_driver_sql(
+                "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
+            ).scalar()
+        return int(number or 0)
+
+    def export(self, path: Path) -> None:
+        """Write all events to `path`, one JSON object a line: ``{"body": text, "hash": hex}``.
+
+        Raises
+        ------
+        StorageRefused
+            If the disk is full or read-only; no part of the file was kept.
+        """
+        query = sa.select(events.c.seq, *_TEXT).order_by(events.c.seq)
+        with self._lock:
+            rows = self._fetch(query)
+        lines = [canonical_json({"body": body, "hash": digest}) + "\n" for _, body, digest in rows]
+        with storage_guard(path):
+            write_durably(path, "".join(lines).encode())
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        if not self._connection.closed:
+            self._connection.close()
+            self._connection.engine.dispose()
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode(errors="replace")
+
+
+def read_export(path: Path) -> Iterator[Event]:
+    """Yield the events of an exported record and check the chain on the way.
+
+    Raises
+    ------
+    ChainBroken
+        At the first event that is altered, missing or out of place.
+    """
+    seq, digest = 0, GENESIS
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            stored = json.loads(line)
+            event = decode(stored["body"], stored["hash"])
+            if event.seq != seq + 1 or event.prev != digest:
+                raise ChainBroken(
+                    f"{path}: event {event.seq} does not follow event {seq}.",
+                    remedy="Export the record again from the study.",
+                )
+            seq, digest = event.seq, event.hash
+            yield event

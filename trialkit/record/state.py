@@ -1,0 +1,347 @@
+"""The current state of a study: a fold over its events, without I/O.
+
+It holds no fact of its own: it can be thrown away and rebuilt from the record at any time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from trialkit.record.chain import GENESIS, Event
+from trialkit.record.kinds import Dose, PlanLocked, Scalar
+
+Items = dict[str, float | int | str | None]
+Scores = dict[str, float | None]
+
+
+@dataclass
+class VisitState:
+    """A visit that was held (`day` is given) or missed (`code` is given)."""
+
+    visit: str
+    day: int | None
+    in_window: bool = True
+    code: str | None = None
+
+    @property
+    def held(self) -> bool:
+        """True where the visit took place."""
+        return self.day is not None
+
+
+@dataclass
+class AssessmentState:
+    """One instrument at one visit as it stands after corrections; `seq` is the last event."""
+
+    seq: int
+    visit: str
+    day: int
+    instrument: str
+    status: str
+    items: Items
+    scores: Scores
+    code: str | None = None
+    corrections: int = 0
+
+
+@dataclass
+class SessionState:
+    """One session; `status` is ``open`` until it is closed, then as in `SessionClosed`.
+
+    ``conventional`` and ``missed`` are the statuses of sessions without the device.
+    """
+
+    session: str
+    usubjid: str
+    number: int
+    day: int
+    status: str
+    protocol: str | None = None
+    opened_seq: int | None = None
+    closed_seq: int | None = None
+    sealed: bool = False
+    dose: Dose | None = None
+    code: str | None = None
+
+
+@dataclass
+class UserState:
+    """A person who may act in the study."""
+
+    user: str
+    name: str
+    role: str
+    fingerprint: str | None
+
+
+@dataclass
+class ParticipantState:
+    """Everything the guards need to know of one participant; days are study days."""
+
+    usubjid: str
+    site: str
+    attributes: dict[str, Scalar]
+    consent: str | None = None
+    excluded: str | None = None
+    stratum: str | None = None
+    strata: dict[str, str] = field(default_factory=dict)
+    place: int | None = None
+    commitment: str | None = None
+    randomised_at: str | None = None
+    visits: dict[str, VisitState] = field(default_factory=dict)
+    assessments: dict[tuple[str, str], AssessmentState] = field(default_factory=dict)
+    diaries: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    diary_entries: int = 0
+    adverse_events: int = 0
+    serious_events: int = 0
+    discontinued_day: int | None = None
+    discontinued: str | None = None
+    withdrawn_day: int | None = None
+    withdrawn: str | None = None
+    sessions: dict[int, SessionState] = field(default_factory=dict)
+
+    @property
+    def randomised(self) -> bool:
+        """True after randomisation."""
+        return self.place is not None
+
+    @property
+    def status(self) -> str:
+        """One of excluded, withdrawn, discontinued, randomised, consented, enrolled."""
+        for name, reached in (
+            ("excluded", self.excluded),
+            ("withdrawn", self.withdrawn),
+            ("discontinued", self.discontinued),
+            ("randomised", self.place),
+            ("consented", self.consent),
+        ):
+            if reached is not None:
+                return name
+        return "enrolled"
+
+    def score(self, paramcd: str, visits: Iterable[str]) -> float | None:
+        """Return the last score of `paramcd` at the given visits, or None."""
+        wanted = set(visits)
+        found: float | None = None
+        for assessment in self.assessments.values():
+            value = assessment.scores.get(paramcd)
+            if assessment.visit in wanted and value is not None:
+                found = value
+        return found
+
+
+class StudyState:
+    """The fold; `apply` takes the events in order."""
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self.clear()
+        for event in events:
+            self.apply(event)
+
+    def clear(self) -> None:
+        """Return to the state before the first event."""
+        self.seq = 0
+        self.hash = GENESIS
+        self.study_id = ""
+        self.title = ""
+        self.source = "trial"
+        self.created_at = ""
+        self.protocol_hashes: dict[str, str] = {}
+        self.design_hash: str | None = None
+        self.plan_hash: str | None = None
+        self.users: dict[str, UserState] = {}
+        self.participants: dict[str, ParticipantState] = {}
+        self.visits_held: Counter[str] = Counter()
+        self.sessions: dict[str, SessionState] = {}
+        self.places_taken: Counter[str] = Counter()
+        self.lists_committed: dict[str, list[str]] = {}
+        self.lock: PlanLocked | None = None
+        self.lock_seq: int | None = None
+        self.revealed = False
+        self.last_snapshot: dict[str, Any] | None = None
+        self.last_results: dict[str, Any] | None = None
+        self.counts: Counter[str] = Counter()
+
+    def rebuild(self, events: Iterable[Event]) -> None:
+        """Start again from these events."""
+        self.clear()
+        for event in events:
+            self.apply(event)
+
+    def apply(self, event: Event) -> None:
+        """Take the next event into account."""
+        self.seq, self.hash = event.seq, event.hash
+        self.counts[event.kind] += 1
+        handler = self._HANDLERS.get(event.kind)
+        if handler is not None:
+            handler(self, event, event.payload)
+
+    @property
+    def open_sessions(self) -> list[SessionState]:
+        """Sessions that were opened and not closed."""
+        return [s for s in self.sessions.values() if s.status == "open"]
+
+    def _of(self, event: Event) -> ParticipantState:
+        return self.participants[str(event.subject)]
+
+    # --- handlers: one for each kind that changes what may happen next -------------------
+
+    def _created(self, event: Event, p: dict[str, Any]) -> None:
+        self.study_id, self.title, self.source = p["study_id"], p["title"], p["source"]
+        self.protocol_hashes, self.plan_hash = p["protocols"], p["plan"]
+        self.design_hash = p.get("design")
+        self.created_at = event.at
+
+    def _user(self, _: Event, p: dict[str, Any]) -> None:
+        user = UserState(p["user"], p["name"], p["user_role"], p["key_fingerprint"])
+        self.users[user.user] = user
+
+    def _enrolled(self, event: Event, p: dict[str, Any]) -> None:
+        usubjid = str(event.subject)
+        self.participants[usubjid] = ParticipantState(usubjid, p["site"], p["attributes"])
+
+    def _consented(self, event: Event, p: dict[str, Any]) -> None:
+        self._of(event).consent = p["version"]
+
+    def _excluded(self, event: Event, p: dict[str, Any]) -> None:
+        self._of(event).excluded = p["code"]
+
+    def _list_committed(self, _: Event, p: dict[str, Any]) -> None:
+        self.lists_committed.setdefault(p["stratum"], []).append(p["commitment"])
+
+    def _randomised(self, event: Event, p: dict[str, Any]) -> None:
+        who = self._of(event)
+        who.stratum, who.strata, who.place = p["stratum"], p["strata"], p["place"]
+        who.commitment, who.randomised_at = p["commitment"], event.at
+        self.places_taken[p["stratum"]] = max(self.places_taken[p["stratum"]], p["place"])
+
+    def _revealed(self, _: Event, __: dict[str, Any]) -> None:
+        self.revealed = True
+
+    def _visit_held(self, event: Event, p: dict[str, Any]) -> None:
+        self._of(event).visits[p["visit"]] = VisitState(p["visit"], p["day"], p["in_window"])
+        self.visits_held[p["visit"]] += 1
+
+    def _visit_missed(self, event: Event, p: dict[str, Any]) -> None:
+        self._of(event).visits[p["visit"]] = VisitState(p["visit"], None, code=p["code"])
+
+    def _assessed(self, event: Event, p: dict[str, Any]) -> None:
+        self._of(event).assessments[p["visit"], p["instrument"]] = AssessmentState(
+            event.seq,
+            p["visit"],
+            p["day"],
+            p["instrument"],
+            p["status"],
+            p["items"],
+            p["scores"],
+            p["code"],
+        )
+
+    def _corrected(self, event: Event, p: dict[str, Any]) -> None:
+        old = self._of(event).assessments[p["visit"], p["instrument"]]
+        old.seq, old.status = event.seq, p["status"]
+        old.items, old.scores = p["items"], p["scores"]
+        old.corrections += 1
+
+    def _diary(self, event: Event, p: dict[str, Any]) -> None:
+        who = self._of(event)
+        who.diaries.setdefault(p["diary"], []).append((p["from_day"], p["to_day"]))
+        who.diary_entries += len(p["entries"])
+
+    def _adverse(self, event: Event, p: dict[str, Any]) -> None:
+        who = self._of(event)
+        who.adverse_events += 1
+        who.serious_events += bool(p["serious"])
+
+    def _discontinued(self, event: Event, p: dict[str, Any]) -> None:
+        who = self._of(event)
+        who.discontinued_day, who.discontinued = p["day"], p["code"]
+
+    def _withdrawn(self, event: Event, p: dict[str, Any]) -> None:
+        who = self._of(event)
+        who.withdrawn_day, who.withdrawn = p["day"], p["code"]
+
+    def _session(self, event: Event, session: SessionState) -> None:
+        self.sessions[session.session] = session
+        self._of(event).sessions[session.number] = session
+
+    def _session_opened(self, event: Event, p: dict[str, Any]) -> None:
+        opened = SessionState(
+            p["session"],
+            str(event.subject),
+            p["number"],
+            p["day"],
+            "open",
+            protocol=p["protocol"],
+            opened_seq=event.seq,
+        )
+        self._session(event, opened)
+
+    def _sealed(self, _: Event, p: dict[str, Any]) -> None:
+        self.sessions[p["session"]].sealed = True
+
+    def _session_closed(self, event: Event, p: dict[str, Any]) -> None:
+        session = self.sessions[p["session"]]
+        session.status, session.closed_seq = p["status"], event.seq
+        session.dose, session.code = Dose.model_validate(p["dose"]), p["code"]
+
+    def _conventional(self, event: Event, p: dict[str, Any]) -> None:
+        done = SessionState(
+            p["session"],
+            str(event.subject),
+            p["number"],
+            p["day"],
+            "conventional",
+            protocol=p["protocol"],
+            closed_seq=event.seq,
+            dose=Dose.model_validate(p["dose"]),
+        )
+        self._session(event, done)
+
+    def _session_missed(self, event: Event, p: dict[str, Any]) -> None:
+        name = f"{event.subject}-S{p['number']:02d}"
+        missed = SessionState(
+            name, str(event.subject), p["number"], p["day"], "missed", code=p["code"]
+        )
+        self._session(event, missed)
+
+    def _locked(self, event: Event, _: dict[str, Any]) -> None:
+        lock = event.model()
+        if isinstance(lock, PlanLocked):
+            self.lock, self.lock_seq = lock, event.seq
+
+    def _snapshot(self, _: Event, p: dict[str, Any]) -> None:
+        self.last_snapshot = p
+
+    def _analysed(self, _: Event, p: dict[str, Any]) -> None:
+        self.last_results = p
+
+    _HANDLERS: ClassVar[dict[str, Callable[[StudyState, Event, dict[str, Any]], None]]] = {
+        "study.created": _created,
+        "user.added": _user,
+        "participant.enrolled": _enrolled,
+        "participant.consented": _consented,
+        "participant.excluded": _excluded,
+        "allocation.list_committed": _list_committed,
+        "participant.randomised": _randomised,
+        "allocation.revealed": _revealed,
+        "visit.held": _visit_held,
+        "visit.missed": _visit_missed,
+        "assessment.recorded": _assessed,
+        "assessment.corrected": _corrected,
+        "diary.returned": _diary,
+        "ae.reported": _adverse,
+        "participant.training_discontinued": _discontinued,
+        "participant.withdrawn": _withdrawn,
+        "session.opened": _session_opened,
+        "session.telemetry_sealed": _sealed,
+        "session.closed": _session_closed,
+        "session.conventional": _conventional,
+        "session.missed": _session_missed,
+        "plan.locked": _locked,
+        "snapshot.built": _snapshot,
+        "analysis.run": _analysed,
+    }
