@@ -1,1 +1,8 @@
-"""plan."""
+"""Statistical analysis plans: YAML read, checked, locked and signed."""
+
+from __future__ import annotations
+
+from trialkit.plan.load import load_plan, plan_hash
+from trialkit.plan.model import Plan
+
+__all__ = ["Plan", "load_plan", "plan_hash"]

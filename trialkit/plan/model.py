@@ -16,6 +16,9 @@ Strategy = Literal[
 ]
 
 
+RATIO_METHODS = frozenset({"negative_binomial", "cox"})
+
+
 class Part(BaseModel):
     """Base of every section: unknown keys are faults."""
 
@@ -80,6 +83,8 @@ class Analysis(Part):
         methods the frame is cut to this visit.
     options
         Keyword arguments of the method.
+    null_value
+        The effect under the null hypothesis; absent, 1 for a ratio and 0 otherwise (`null`).
     """
 
     id: Code
@@ -94,8 +99,16 @@ class Analysis(Part):
     response: Response | None = None
     better: Literal["higher", "lower"]
     unit: str | None = None
-    null: float = 0.0
+    null_value: float | None = None
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def null(self) -> float:
+        """Effect under the null hypothesis, on the scale of the estimate."""
+        if self.null_value is not None:
+            return self.null_value
+        ratio = self.method in RATIO_METHODS or self.options.get("measure") == "ratio"
+        return 1.0 if ratio else 0.0
 
 
 class Multiplicity(Part):
