@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trialkit.protocol.conditions import Condition, parse_condition
 from trialkit.protocol.instruments import (
     Instrument,
     check_items,
@@ -14,6 +15,7 @@ from trialkit.protocol.load import load_protocol, protocol_hash
 from trialkit.protocol.model import Protocol
 
 __all__ = [
+    "Condition",
     "Instrument",
     "Protocol",
     "check_items",
@@ -21,6 +23,7 @@ __all__ = [
     "instruments_for",
     "load_instruments",
     "load_protocol",
+    "parse_condition",
     "protocol_hash",
     "score",
 ]

@@ -17,6 +17,10 @@ SCHEMA = "trialkit.protocol/1"
 Parameter = Literal["speed_m_s", "support_fraction", "guidance"]
 PARAMETERS: tuple[Parameter, ...] = ("speed_m_s", "support_fraction", "guidance")
 DEVICE_KINDS = frozenset({"warm_up", "walk", "rest", "cool_down"})
+#: What a device itself delivers, so that rules may use it without a prompt.
+MEASURES = frozenset(
+    {"tracking_error_rad", "toe_clearance_m", "step_asymmetry", "heart_rate_bpm", "telemetry_gap_s"}
+)
 WALKING_KINDS = frozenset({"warm_up", "walk", "overground", "cool_down"})
 Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=40)]
 
@@ -159,7 +163,7 @@ class ParameterRule(Part):
     `step` carries the sign of the advance (negative where the parameter goes down);
     `per_session_max` bounds the size of the change within one session. `advance_if` (all must
     hold) and `regress_if` (any suffices) are conditions on the signs that are prompted for and
-    on the stride measures of `trialkit.protocol.check.MEASURES`, such as ``rpe <= 13``.
+    on the stride measures of `MEASURES`, such as ``rpe <= 13``.
     """
 
     parameter: Parameter
