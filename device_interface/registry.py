@@ -1,0 +1,56 @@
+"""Finds drivers by the entry point group ``trialkit.devices``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from device_interface.contract import Device
+from trialkit.errors import UnknownName, UsageError
+
+GROUP = "trialkit.devices"
+
+
+def device_names() -> list[str]:
+    """Return the names of the drivers that are installed."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
+def load_driver(name: str, options: Mapping[str, Any]) -> Device:
+    """Return a new driver object, not yet connected.
+
+    Parameters
+    ----------
+    name : str
+        Entry point name.
+    options : mapping
+        Given to the driver class as keyword arguments.
+
+    Raises
+    ------
+    UnknownName
+        If no driver of that name is installed.
+    UsageError
+        If the driver does not know an option, or is no `Device`.
+    """
+    found = [entry for entry in entry_points(group=GROUP) if entry.name == name]
+    if not found:
+        raise UnknownName(
+            f"no device driver named {name!r}.",
+            remedy=f"Use one of: {', '.join(device_names()) or '(none installed)'}.",
+        )
+    driver = found[0].load()
+    try:
+        device = driver(**options)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"the driver {name!r} does not take these options: {error}.",
+            remedy="Correct the device options.",
+        ) from error
+    if not isinstance(device, Device):
+        raise UsageError(
+            f"the driver {name!r} lacks verbs of device_interface.contract.Device.",
+            remedy="Mend the driver.",
+        )
+    return device
