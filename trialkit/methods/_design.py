@@ -179,7 +179,7 @@ class Design:
         if len(self.kept) == len(self.full_names):
             return np.ones(len(rows), dtype=bool)
         gap = np.abs(rows - rows[:, self.kept] @ self.alias).max(axis=1)
-        return gap <= 1e-7 * np.maximum(1.0, np.abs(rows).max(axis=1))
+        return np.asarray(gap <= 1e-7 * np.maximum(1.0, np.abs(rows).max(axis=1)))
 
 
 @lru_cache(maxsize=256)

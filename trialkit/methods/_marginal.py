@@ -53,6 +53,16 @@ class Margins:
     rows: Floats
 
 
+@dataclass(frozen=True)
+class FTest:
+    """An overall test of several contrasts."""
+
+    num_df: int
+    den_df: float
+    f: float
+    p: float
+
+
 def names_of(value: str | Sequence[str] | None) -> tuple[str, ...]:
     """Return one name or several as a tuple."""
     if value is None:
@@ -226,3 +236,12 @@ def t_tail(statistic: Floats, df: Floats) -> Floats:
     finite = np.isfinite(df)
     value = special.stdtr(np.where(finite, df, 1.0), -statistic)
     return np.asarray(np.where(finite, value, special.ndtr(-statistic)), dtype=np.float64)
+
+
+def html(summary: str, table: pd.DataFrame) -> str:
+    """Show the head of a summary, and a table, in a notebook."""
+    head = summary.split("\n\n")[0]
+    for sign, entity in (("&", "&amp;"), ("<", "&lt;"), ("\n", "<br>")):
+        head = head.replace(sign, entity)
+    body = "" if table.empty else table.to_html(index=False, float_format="{:.5g}".format)
+    return f"<p>{head}</p>{body}"

@@ -1,0 +1,223 @@
+r"""Analysis of covariance by least squares.
+
+:math:`\hat\beta = (X'X)^{-1}X'y` by the QR decomposition, with the residual variance on
+:math:`n - p` degrees of freedom, or with the heteroscedasticity-consistent covariance HC3 of
+MacKinnon and White 1985 (J Econometrics 29:305).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import linalg, special
+
+from trialkit.errors import UsageError
+from trialkit.methods import _marginal, _type3
+from trialkit.methods._design import Design, build_design
+from trialkit.methods._marginal import FTest
+
+Floats = npt.NDArray[np.float64]
+
+SE_METHODS = {"classical": "classical SE", "hc3": "HC3 SE"}
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """Coefficients, their covariance and the residual degrees of freedom."""
+
+    beta: Floats
+    covariance: Floats
+    df: float
+    sigma: float
+
+    def __call__(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return estimate, standard error and degrees of freedom of each row."""
+        variance = np.einsum("li,ij,lj->l", rows, self.covariance, rows)
+        return rows @ self.beta, np.sqrt(variance), np.full(len(rows), self.df)
+
+    def f_test(self, rows: Floats) -> FTest:
+        """Test that all rows are zero; rows must be linearly independent."""
+        value, q = rows @ self.beta, len(rows)
+        f = float(value @ np.linalg.solve(rows @ self.covariance @ rows.T, value)) / q
+        return FTest(q, self.df, f, float(special.fdtrc(q, self.df, f)))
+
+
+@dataclass(frozen=True)
+class AncovaFit:
+    """A fitted analysis of covariance.
+
+    Parameters
+    ----------
+    formula : str
+        As given.
+    failed : str or None
+        Why there are no numbers; None otherwise.
+    n, n_subjects, n_missing : int
+        Rows used (one a subject), and rows left out because a used column was missing.
+    variant : str
+        Estimation and standard error in words.
+    sigma : float
+        Residual standard deviation; NaN if failed.
+    aliased : list of str
+        Columns dropped as linear combinations of others.
+    design : Design
+        The model matrix.
+    inference : LeastSquares or None
+        Estimates and their precision; None if failed.
+    """
+
+    formula: str
+    failed: str | None
+    n: int
+    n_subjects: int
+    n_missing: int
+    variant: str
+    sigma: float
+    aliased: list[str]
+    design: Design = field(repr=False)
+    inference: LeastSquares | None = field(repr=False)
+    method: str = "ancova"
+
+    @property
+    def converged(self) -> bool:
+        """Whether the fit gives numbers."""
+        return self.failed is None
+
+    @property
+    def coefficients(self) -> pd.DataFrame:
+        """Coefficients with 95 % intervals, one row a column of the model matrix."""
+        if self.inference is None:
+            return _marginal.empty_table(["term"])
+        numbers = _marginal.statistics(*self.inference(np.eye(len(self.design.kept))), 0.95)
+        table = pd.DataFrame(numbers, columns=list(_marginal.STATISTICS))
+        table.insert(0, "term", self.design.names)
+        return table
+
+    def lsmeans(
+        self,
+        term: str | Sequence[str],
+        by: str | Sequence[str] | None = None,
+        weights: str = "equal",
+        level: float = 0.95,
+    ) -> pd.DataFrame:
+        """Return LS-means of ``term`` at each level of ``by``; see :meth:`MMRMFit.lsmeans`."""
+        means = _marginal.margins(self.design, term, by, weights)
+        return _marginal.tabulate(self.design, means, self.inference, level)
+
+    def contrast(
+        self,
+        term: str,
+        reference: Any,
+        by: str | Sequence[str] | None = None,
+        weights: str = "equal",
+        level: float = 0.95,
+    ) -> pd.DataFrame:
+        """Return differences of LS-means from the reference level of ``term``."""
+        means = _marginal.margins(self.design, term, by, weights)
+        rows = _marginal.differences(means, self.design.categorical(term), term, reference)
+        return _marginal.tabulate(self.design, rows, self.inference, level)
+
+    def anova(self) -> pd.DataFrame:
+        """Return type III tests of the terms: ``term num_df den_df statistic p``."""
+        return _type3.table(self.design, None if self.inference is None else self.inference.f_test)
+
+    def summary(self) -> str:
+        """Return the fit as text."""
+        head = [f"ANCOVA: {self.formula}", self.variant]
+        head.append(f"{self.n} observations, {self.n_missing} rows missing")
+        if self.inference is None:
+            return "\n".join([*head, f"failed: {self.failed}"])
+        if self.aliased:
+            head.append(f"dropped as aliased: {', '.join(self.aliased)}")
+        head.append(f"residual SD {self.sigma:.5g} on {self.inference.df:.0f} df")
+        table = self.coefficients.to_string(index=False, float_format=lambda v: f"{v:.5g}")
+        return "\n".join([*head, "", table])
+
+    def _repr_html_(self) -> str:
+        """Return the fit for a notebook."""
+        return _marginal.html(self.summary(), self.coefficients)
+
+
+def ancova(formula: str, data: pd.DataFrame, *, se: str = "classical") -> AncovaFit:
+    """Fit an analysis of covariance by ordinary least squares.
+
+    Rows with a missing outcome or covariate are left out and counted in ``n_missing``.
+
+    Parameters
+    ----------
+    formula : str
+        Such as ``AVAL ~ BASE + STRATUM + TRT01P``.
+    data : DataFrame
+        One row a subject.
+    se : str
+        ``classical``, or ``hc3`` (robust to unequal variances).
+
+    Returns
+    -------
+    AncovaFit
+        With ``failed`` set, and empty tables, when the model cannot be fitted.
+
+    Raises
+    ------
+    UsageError
+        For an unknown column, a factor with one level, a non-numeric outcome, an infinite
+        value or an option that does not exist.
+    """
+    if se not in SE_METHODS:
+        raise UsageError(
+            f"The standard error {se!r} is not available.",
+            remedy=f"Use one of: {', '.join(SE_METHODS)}.",
+        )
+    design = build_design(formula, data)
+    solved = least_squares(design.x, design.y, se)
+    failed = solved if isinstance(solved, str) else None
+    inference = None if isinstance(solved, str) else solved
+    return AncovaFit(
+        formula=formula,
+        failed=failed,
+        n=len(design.rows),
+        n_subjects=len(design.rows),
+        n_missing=design.n_missing,
+        variant=f"ordinary least squares, {SE_METHODS[se]}, residual df",
+        sigma=inference.sigma if inference is not None else float("nan"),
+        aliased=design.aliased,
+        design=design,
+        inference=inference,
+    )
+
+
+def least_squares(x: Floats, y: Floats, se: str) -> LeastSquares | str:
+    """Solve for the coefficients, or say why they cannot be had.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n, p)
+        Model matrix of full column rank.
+    y : ndarray, shape (n,)
+        Outcome.
+    se : str
+        A key of :data:`SE_METHODS`.
+    """
+    n, p = x.shape
+    if n <= p:
+        return f"{n} observations cannot carry {p} coefficients and a variance"
+    q, r = np.linalg.qr(x)
+    beta = linalg.solve_triangular(r, q.T @ y)
+    residual = y - x @ beta
+    variance = float(residual @ residual) / (n - p)
+    if not variance > 1e-24 * float(y @ y) / n:
+        return "the model fits the outcome exactly; there is no residual variance"
+    inverse = linalg.solve_triangular(r, np.eye(p))
+    covariance = variance * (inverse @ inverse.T)
+    if se == "hc3":
+        room = 1.0 - np.einsum("ij,ij->i", q, q)
+        if room.min() < 1e-10:
+            return "HC3 is undefined: an observation is fitted exactly"
+        score = q * (residual / room)[:, None] @ inverse.T
+        covariance = score.T @ score
+    return LeastSquares(beta, covariance, float(n - p), float(np.sqrt(variance)))

@@ -1,0 +1,204 @@
+"""Sufficient statistics of repeated measures, one set a missing-data pattern.
+
+Subjects with the same set of observed visits (and, where the covariance is grouped, the same
+group) share one covariance matrix, so that the normal likelihood needs only the sums of
+``z_a z_b'`` over the subjects of a pattern, with ``z = (x, y)`` at visits ``a`` and ``b``. An
+iteration of the optimiser then costs the same for 100 and for 100,000 subjects.
+
+The sums are taken after an orthogonal reduction: ``X = QR`` and ``y = X b + s e`` with the
+least-squares residual ``e`` of standard deviation one. This removes the scale and the mean of
+outcome and covariates, so that the numbers do not depend on units and nothing cancels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """The change of coordinates from the data to the sufficient statistics.
+
+    Parameters
+    ----------
+    r : ndarray, shape (p, p)
+        Triangle of the model matrix.
+    start : ndarray, shape (p,)
+        Least-squares coefficients.
+    scale : float
+        Residual standard deviation of least squares.
+    """
+
+    r: Floats
+    start: Floats
+    scale: float
+
+    @property
+    def logdet(self) -> float:
+        """Return log |X'X|."""
+        return float(2.0 * np.log(np.abs(np.diagonal(self.r))).sum())
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Sufficient statistics of one data set.
+
+    Parameters
+    ----------
+    observed : ndarray of bool, shape (K, m)
+        The visits of each pattern.
+    counts : ndarray, shape (K,)
+        Subjects of each pattern.
+    group : ndarray of int, shape (K,)
+        Covariance group of each pattern.
+    entry : ndarray of int, shape (3, E)
+        Pattern, visit ``a`` and visit ``b >= a`` of each row of ``sums``.
+    sums : ndarray, shape (E, q * q)
+        Symmetrised sums of ``z_a z_b'``, ``q = p + 1``.
+    n_groups, n_obs, n_subjects, p : int
+        Sizes.
+    log_weights : float
+        Sum of the logarithms of the weights.
+    reduction : Reduction
+        Back to the coordinates of the data.
+    """
+
+    observed: npt.NDArray[np.bool_]
+    counts: Floats
+    group: Ints
+    entry: Ints
+    sums: Floats
+    n_groups: int
+    n_obs: int
+    n_subjects: int
+    p: int
+    log_weights: float
+    reduction: Reduction
+
+    @property
+    def n_visits(self) -> int:
+        """Number of visits."""
+        return int(self.observed.shape[1])
+
+    def pair_counts(self) -> Floats:
+        """Count the subjects with both visits of each pair, shape (groups, m, m)."""
+        seen = self.observed.astype(np.float64)
+        out = np.zeros((self.n_groups, self.n_visits, self.n_visits))
+        for g in range(self.n_groups):
+            mine = self.group == g
+            out[g] = (seen[mine] * self.counts[mine, None]).T @ seen[mine]
+        return out
+
+    def visit_variances(self) -> Floats:
+        """Return the mean squared least-squares residual of each visit, shape (groups, m)."""
+        k, a, b = self.entry
+        total = np.zeros((self.n_groups, self.n_visits))
+        seen = np.zeros_like(total)
+        own = a == b
+        np.add.at(total, (self.group[k[own]], a[own]), self.sums[own, -1])
+        np.add.at(seen, (self.group[k[own]], a[own]), self.counts[k[own]])
+        return total / np.maximum(seen, 1.0)
+
+
+def reduce_model(x: Floats, y: Floats) -> tuple[Floats, Floats, Reduction]:
+    """Return ``Q``, the scaled residual and the reduction of ``y`` on ``x``."""
+    q, r = np.linalg.qr(x)
+    projected = q.T @ y
+    residual = y - q @ projected
+    scale = float(np.sqrt(residual @ residual / max(len(y), 1)))
+    start = np.linalg.solve(r, projected)
+    return q, residual / (scale or 1.0), Reduction(r, start, scale)
+
+
+def collect(
+    x: Floats,
+    y: Floats,
+    subject: Ints,
+    visit: Ints,
+    *,
+    n_visits: int,
+    group: Ints | None = None,
+    n_groups: int = 1,
+    weights: Floats | None = None,
+) -> Patterns:
+    """Build the sufficient statistics.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n, p)
+        Model matrix of full column rank.
+    y : ndarray, shape (n,)
+        Outcome.
+    subject, visit : ndarray of int, shape (n,)
+        Codes from 0; a subject has a visit at most once.
+    n_visits : int
+        Number of visits ``m``.
+    group : ndarray of int, shape (n,), optional
+        Covariance group, constant within a subject.
+    n_groups : int
+        Number of groups.
+    weights : ndarray, shape (n,), optional
+        Positive weights: the variance of a row is divided by its weight.
+
+    Returns
+    -------
+    Patterns
+    """
+    order = np.lexsort((visit, subject))
+    x, y, subject, visit = x[order], y[order], subject[order], visit[order]
+    group = np.zeros(len(y), dtype=np.intp) if group is None else group[order]
+    log_weights = 0.0
+    if weights is not None:
+        root = np.sqrt(weights[order])
+        x, y = x * root[:, None], y * root
+        log_weights = float(2.0 * np.log(root).sum())
+    q, residual, reduction = reduce_model(x, y)
+    z = np.column_stack([q, residual])
+    first = np.flatnonzero(np.r_[True, subject[1:] != subject[:-1]])
+    rank = np.cumsum(np.r_[False, subject[1:] != subject[:-1]])
+    seen = np.zeros((len(first), n_visits + 1), dtype=np.int64)
+    seen[rank, visit] = 1
+    seen[:, -1] = group[first]
+    keys, which, counts = np.unique(seen, axis=0, return_inverse=True, return_counts=True)
+    which = which.reshape(-1)
+    observed = keys[:, :-1].astype(bool)
+    entries, sums = [], []
+    for k, mask in enumerate(observed):
+        a, b = np.triu_indices(int(mask.sum()))
+        sums.append(products(z[which[rank] == k], len(mask[mask]), a, b))
+        at = np.flatnonzero(mask)
+        entries.append(np.stack([np.full(len(a), k), at[a], at[b]]))
+    return Patterns(
+        observed=observed,
+        counts=counts.astype(np.float64),
+        group=keys[:, -1].astype(np.intp),
+        entry=np.concatenate(entries, axis=1).astype(np.intp),
+        sums=np.concatenate(sums),
+        n_groups=n_groups,
+        n_obs=len(y),
+        n_subjects=len(first),
+        p=x.shape[1],
+        log_weights=log_weights,
+        reduction=reduction,
+    )
+
+
+def products(z: Floats, m: int, a: Ints, b: Ints) -> Floats:
+    """Sum ``z_a z_b'`` over the subjects of one pattern, symmetrised; shape (len(a), q * q).
+
+    Rows with ``a < b`` hold the sum of ``z_a z_b' + z_b z_a'``, so that a symmetric matrix of
+    visits is contracted by its upper triangle alone.
+    """
+    q = z.shape[1]
+    flat = z.reshape(-1, m * q)
+    blocks = (flat.T @ flat).reshape(m, q, m, q)
+    upper = blocks[a, :, b, :]
+    both = upper + upper.transpose(0, 2, 1)
+    both[a == b] *= 0.5
+    return np.asarray(both.reshape(len(a), q * q))

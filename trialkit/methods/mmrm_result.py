@@ -1,0 +1,266 @@
+"""The result of an MMRM: coefficients, covariance, LS-means, contrasts, F tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from trialkit.methods import _marginal, _type3
+from trialkit.methods._design import Design
+from trialkit.methods._marginal import FTest
+from trialkit.methods.mmrm_df import DF_METHODS, MmrmInference
+from trialkit.methods.mmrm_likelihood import Optimum, UsLikelihood
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+
+@dataclass(frozen=True)
+class MMRMFit:
+    """A fitted mixed model for repeated measures.
+
+    Parameters
+    ----------
+    formula : str
+        As given.
+    failed : str or None
+        Why there are no numbers; None for a fit that converged.
+    n : int
+        Rows used.
+    n_subjects : int
+        Subjects with at least one row used.
+    n_missing : int
+        Rows left out because a used column was missing.
+    variant : str
+        Covariance, estimation and degrees of freedom in words.
+    minus2_loglik : float
+        -2 (restricted) log-likelihood with its constant, as SAS prints it; NaN if failed.
+    n_parameters : int
+        Covariance parameters.
+    iterations : int
+        Newton iterations.
+    covariance : DataFrame
+        Estimated covariance of the visits; with groups a row index (group, visit).
+    aliased : list of str
+        Columns dropped as linear combinations of others.
+    design : Design
+        The model matrix.
+    inference : MmrmInference or None
+        Estimates and their precision; None if failed.
+    options : dict
+        Column names given.
+    """
+
+    formula: str
+    failed: str | None
+    n: int
+    n_subjects: int
+    n_missing: int
+    variant: str
+    minus2_loglik: float
+    n_parameters: int
+    iterations: int
+    covariance: pd.DataFrame
+    aliased: list[str]
+    design: Design = field(repr=False)
+    inference: MmrmInference | None = field(repr=False)
+    options: dict[str, str | None] = field(repr=False)
+    reml: bool = True
+    method: str = "mmrm"
+
+    @classmethod
+    def build(
+        cls,
+        design: Design,
+        visits: tuple[Any, ...],
+        groups: tuple[Any, ...],
+        likelihood: UsLikelihood,
+        optimum: Optimum,
+        *,
+        df: str,
+        options: Mapping[str, str | None],
+    ) -> MMRMFit:
+        """Make the result from an optimum in reduced coordinates."""
+        patterns, failed = likelihood.patterns, optimum.failed
+        inference = None
+        if failed is None:
+            inference = MmrmInference(likelihood, optimum, df)
+            if not usable(inference):
+                failed, inference = "the information matrix gives a negative variance", None
+        scale2 = patterns.reduction.scale**2
+        sigma = (
+            optimum.point.sigma * scale2
+            if failed is None
+            else np.full_like(optimum.point.sigma, np.nan)
+        )
+        rows = (
+            pd.MultiIndex.from_product([groups, visits], names=[options["group"], None])
+            if groups
+            else pd.Index(visits)
+        )
+        return cls(
+            formula=design.formula,
+            failed=failed,
+            n=patterns.n_obs,
+            n_subjects=patterns.n_subjects,
+            n_missing=design.n_missing,
+            variant=variant(likelihood.reml, df, options),
+            minus2_loglik=deviance(likelihood, optimum) if failed is None else math.nan,
+            n_parameters=likelihood.n_parameters,
+            iterations=optimum.iterations,
+            covariance=pd.DataFrame(
+                sigma.reshape(-1, len(visits)), index=rows, columns=pd.Index(visits)
+            ),
+            aliased=design.aliased,
+            design=design,
+            inference=inference,
+            options=dict(options),
+            reml=likelihood.reml,
+        )
+
+    @property
+    def converged(self) -> bool:
+        """Whether the fit gives numbers."""
+        return self.failed is None
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion over the covariance parameters (and coefficients for ML)."""
+        return self.minus2_loglik + 2.0 * self._counted
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion; the sample size is the number of subjects."""
+        return self.minus2_loglik + math.log(self.n_subjects) * self._counted
+
+    @property
+    def _counted(self) -> int:
+        return self.n_parameters + (0 if self.reml else len(self.design.kept))
+
+    @property
+    def coefficients(self) -> pd.DataFrame:
+        """Coefficients with 95 % intervals, one row a column of the model matrix."""
+        if self.inference is None:
+            return _marginal.empty_table(["term"])
+        numbers = _marginal.statistics(*self.inference(np.eye(len(self.design.kept))), 0.95)
+        table = pd.DataFrame(numbers, columns=list(_marginal.STATISTICS))
+        table.insert(0, "term", self.design.names)
+        return table
+
+    @property
+    def coefficient_covariance(self) -> pd.DataFrame:
+        """Covariance of the coefficients (adjusted, for Kenward-Roger)."""
+        names = self.design.names if self.inference is not None else []
+        values = self.inference.covariance() if self.inference is not None else np.empty((0, 0))
+        return pd.DataFrame(values, index=names, columns=names)
+
+    def lsmeans(
+        self,
+        term: str | Sequence[str],
+        by: str | Sequence[str] | None = None,
+        weights: str = "equal",
+        level: float = 0.95,
+    ) -> pd.DataFrame:
+        """Return LS-means of ``term`` at each level of ``by``.
+
+        Parameters
+        ----------
+        term, by : str or sequence of str
+            Factors of the formula.
+        weights : str
+            ``equal``: every combination of the other factors counts the same.
+        level : float
+            Coverage of the intervals.
+
+        Returns
+        -------
+        DataFrame
+            Levels, ``estimate se df statistic p lower upper``.
+        """
+        means = _marginal.margins(self.design, term, by, weights)
+        return _marginal.tabulate(self.design, means, self.inference, level)
+
+    def contrast(
+        self,
+        term: str,
+        reference: Any,
+        by: str | Sequence[str] | None = None,
+        weights: str = "equal",
+        level: float = 0.95,
+    ) -> pd.DataFrame:
+        """Return differences of LS-means from the reference level of ``term``.
+
+        Returns
+        -------
+        DataFrame
+            ``term``'s level, ``reference``, levels of ``by``, then
+            ``estimate se df statistic p lower upper``.
+        """
+        means = _marginal.margins(self.design, term, by, weights)
+        rows = _marginal.differences(means, self.design.categorical(term), term, reference)
+        return _marginal.tabulate(self.design, rows, self.inference, level)
+
+    def test(self, rows: np.typing.ArrayLike) -> FTest | None:
+        """Test that linear functions of the coefficients are all zero.
+
+        Parameters
+        ----------
+        rows : array_like, shape (k, p)
+            Independent rows over :attr:`coefficients`.
+        """
+        matrix = np.atleast_2d(np.asarray(rows, dtype=np.float64))
+        return None if self.inference is None else self.inference.f_test(matrix)
+
+    def anova(self) -> pd.DataFrame:
+        """Return type III tests of the terms: ``term num_df den_df statistic p``."""
+        return _type3.table(self.design, None if self.inference is None else self.inference.f_test)
+
+    def summary(self) -> str:
+        """Return the fit as text."""
+        head = [f"MMRM: {self.formula}", self.variant]
+        head.append(
+            f"{self.n_subjects} subjects, {self.n} observations, {self.n_missing} rows missing"
+        )
+        if self.failed is not None:
+            return "\n".join([*head, f"failed: {self.failed}"])
+        if self.aliased:
+            head.append(f"dropped as aliased: {', '.join(self.aliased)}")
+        kind = "-2 restricted log-likelihood" if self.reml else "-2 log-likelihood"
+        head.append(f"{kind} {self.minus2_loglik:.4f}, AIC {self.aic:.4f}, BIC {self.bic:.4f}")
+        table = self.coefficients.to_string(index=False, float_format=lambda v: f"{v:.5g}")
+        sigma = self.covariance.to_string(float_format=lambda v: f"{v:.5g}")
+        return "\n".join([*head, "", table, "", "Covariance of the visits", sigma])
+
+    def _repr_html_(self) -> str:
+        """Return the fit for a notebook."""
+        return _marginal.html(self.summary(), self.coefficients)
+
+
+def usable(inference: MmrmInference) -> bool:
+    """Whether every coefficient has a positive variance and degrees of freedom."""
+    _, se, df = inference(np.eye(len(inference.beta)))
+    return bool(np.isfinite(se).all() and (se > 0).all() and (df > 0).all())
+
+
+def deviance(likelihood: UsLikelihood, optimum: Optimum) -> float:
+    """Return -2 log-likelihood in the units of the data, with its constant."""
+    patterns = likelihood.patterns
+    free = patterns.n_obs - (patterns.p if likelihood.reml else 0)
+    value = optimum.point.value + free * (LOG_2PI + 2.0 * math.log(patterns.reduction.scale))
+    if likelihood.reml:
+        value += patterns.reduction.logdet
+    return float(value - patterns.log_weights)
+
+
+def variant(reml: bool, df: str, options: Mapping[str, str | None]) -> str:
+    """Name covariance, estimation and degrees of freedom."""
+    parts = ["unstructured covariance"]
+    if options["group"]:
+        parts[0] += f" by {options['group']}"
+    if options["weights"]:
+        parts.append(f"weights {options['weights']}")
+    return ", ".join([*parts, "REML" if reml else "ML", f"{DF_METHODS[df]} df"])
