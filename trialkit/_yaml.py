@@ -6,7 +6,10 @@ of a file is listed at once with its line and what to do about it.
 
 from __future__ import annotations
 
+import copy
 import difflib
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +20,7 @@ from trialkit.errors import Finding
 
 Model = TypeVar("Model", bound=BaseModel)
 Lines = dict[tuple[str | int, ...], int]
+Hint = Callable[[str, Any], tuple[str, str] | None]
 
 
 def load_yaml(path: Path) -> tuple[Any, Lines, list[Finding]]:
@@ -90,28 +94,121 @@ def line_of(lines: Lines, at: tuple[str | int, ...]) -> int | None:
     return lines.get(at)
 
 
-def parse_model(model: type[Model], data: Any, lines: Lines) -> tuple[Model | None, list[Finding]]:
-    """Validate `data` against a pydantic model and return the object or every fault by line."""
+def parse_model(
+    model: type[Model], data: Any, lines: Lines, hint: Hint | None = None
+) -> tuple[Model | None, list[Finding]]:
+    """Validate `data` against a pydantic model and return the object or every fault by line.
+
+    `hint` may give message and remedy for an unknown key, from the key and its value.
+    """
     try:
         return model.model_validate(data), []
     except ValidationError as error:
-        return None, [_finding(model, dict(fault), lines) for fault in error.errors()]
+        return None, [_finding(model, dict(fault), lines, hint) for fault in error.errors()]
 
 
-def _finding(model: type[BaseModel], fault: dict[str, Any], lines: Lines) -> Finding:
+class Document:
+    """A YAML file under check: its data, and every fault found so far.
+
+    A check goes on where the file has faults: unknown keys are left out, and `part` and
+    `parts` give the sections that are sound, so that one run lists as much as it can.
+
+    Parameters
+    ----------
+    path : Path
+    hint : callable, optional
+        As in `parse_model`.
+    """
+
+    def __init__(self, path: Path, hint: Hint | None = None) -> None:
+        self.path = path
+        self.data, self.lines, self.findings = load_yaml(path)
+        self._hint = hint
+
+    def parse(self, model: type[Model]) -> Model | None:
+        """Return the whole document, or None after adding its faults."""
+        if self.data is None:
+            return None
+        parsed, faults = parse_model(model, self.data, self.lines, self._hint)
+        self.findings += faults
+        if parsed is None:
+            self.data = _without_unknown(model, self.data)
+        return None if self.findings else parsed
+
+    def part(self, model: type[Model], *at: str | int) -> Model | None:
+        """Return the section at `at`, or None if it is absent or has faults."""
+        data = self._value(at)
+        return None if data is None else _sound(model, data)
+
+    def parts(self, model: type[Model], *at: str | int) -> list[tuple[int, Model]]:
+        """Return the sound items of the list at `at` with their indices."""
+        data = self._value(at)
+        items = enumerate(data) if isinstance(data, list) else ()
+        return [(i, found) for i, item in items if (found := _sound(model, item)) is not None]
+
+    def add(self, at: tuple[str | int, ...], message: str, remedy: str) -> None:
+        """Add a fault at a path of the document."""
+        self.findings.append(Finding(path_text(at), message, remedy, line_of(self.lines, at)))
+
+    def _value(self, at: tuple[str | int, ...]) -> Any:
+        value = self.data
+        for part in at:
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return value
+
+
+def _sound(model: type[Model], data: Any) -> Model | None:
+    try:
+        return model.model_validate(data)
+    except ValidationError:
+        return None
+
+
+def _without_unknown(model: type[BaseModel], data: Any) -> Any:
+    """Return `data` without the keys that the model does not know."""
+    data = copy.deepcopy(data)
+    try:
+        model.model_validate(data)
+    except ValidationError as error:
+        for fault in error.errors():
+            if fault["type"] == "extra_forbidden":
+                holder = data
+                for part in fault["loc"][:-1]:
+                    holder = holder[part]
+                del holder[fault["loc"][-1]]
+    return data
+
+
+def _finding(
+    model: type[BaseModel], fault: dict[str, Any], lines: Lines, hint: Hint | None
+) -> Finding:
     at = tuple(p for p in fault["loc"] if isinstance(p, int | str))
     at = _known(at, lines)
     where, line = path_text(at), line_of(lines, at)
-    kind = fault["type"]
+    kind, given = fault["type"], fault.get("input")
     if kind == "extra_forbidden":
-        return Finding(where, "unknown key.", _did_you_mean(model, str(at[-1]) if at else ""), line)
+        key = str(at[-1]) if at else ""
+        better = hint(key, given) if hint else None
+        return Finding(where, *(better or ("unknown key.", _did_you_mean(model, key))), line)
     if kind == "missing":
         return Finding(where, "a required key is missing.", "Add it.", line)
-    given = fault.get("input")
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
     message = fault["msg"].removeprefix("Value error, ")
     message, _, remedy = message.partition(" | ")
+    if kind == "literal_error":
+        remedy = _nearest(str(given), re.findall(r"'([^']*)'", fault["ctx"]["expected"]))
+        message = "this is not one of the possible values"
+    if kind == "string_type" and shown:
+        remedy = f'Put it in quotes: "{given}".'
     return Finding(where, f"{message.rstrip('.')}{shown}.", remedy or "Correct the value.", line)
+
+
+def _nearest(given: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(given, known, n=1)
+    return f"Did you mean {close[0]}?" if close else f"Use {' or '.join(known)}."
 
 
 def _known(at: tuple[str | int, ...], lines: Lines) -> tuple[str | int, ...]:
