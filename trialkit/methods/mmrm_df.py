@@ -25,6 +25,7 @@ from scipy import linalg, special
 
 from trialkit.methods._marginal import FTest
 from trialkit.methods.mmrm_likelihood import Optimum, UsLikelihood
+from trialkit.methods.mmrm_patterns import unpack
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,7 +48,8 @@ class MmrmInference:
         self.method = df
         self.reduction = reduction
         self.a = optimum.point.a
-        self.w: Floats = 2.0 * np.linalg.inv(optimum.hessian)  # of the covariance parameters
+        #: covariance of the covariance parameters
+        self.w: Floats = np.asarray(2.0 * np.linalg.inv(optimum.hessian))
         self.aba = self.a @ optimum.b @ self.a
         gamma = -optimum.point.w[:-1]
         back = linalg.solve_triangular(reduction.r, gamma)
@@ -146,7 +148,7 @@ def kenward_roger(likelihood: UsLikelihood, optimum: Optimum, w: Floats) -> Floa
     load = at.inverse @ middle @ at.inverse
     k, a, b = data.entry
     both = (0.5 * (load + load.transpose(0, 2, 1)))[k, a, b]
-    twice = (both @ data.sums).reshape(q, q)[:-1, :-1]
+    twice = unpack(both @ data.sums, q)[:-1, :-1]
     paired = np.einsum("tij,ts->sij", optimum.b, w, optimize=True)
     once = np.einsum("sij,jk,skl->il", paired, at.a, optimum.b, optimize=True)
     return np.asarray(at.a + 2.0 * at.a @ (twice - once) @ at.a)

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from trialkit.methods.mmrm_patterns import Patterns
+from trialkit.methods.mmrm_patterns import Patterns, pack, unpack
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -121,7 +121,7 @@ class UsLikelihood:
             np.linalg.cholesky(sigma)
             inverse, logdet = pattern_inverses(data, sigma)
             k, a, b = data.entry
-            moments = (inverse[k, a, b] @ data.sums).reshape(q, q)
+            moments = unpack(inverse[k, a, b] @ data.sums, q)
             factor = np.linalg.cholesky(moments[:-1, :-1])
         except np.linalg.LinAlgError:
             return None
@@ -139,15 +139,15 @@ class UsLikelihood:
         data, q = self.patterns, self.patterns.p + 1
         k, ea, eb = data.entry
         cross = np.concatenate([self.cross(at, g) for g in range(data.n_groups)])
-        cross = cross.reshape(-1, q, q)
+        cross = unpack(cross, q)
         b = cross[:, :-1, :-1]
         toward = cross @ at.w  # Z'V^-1 D_i V^-1 r
         ab = at.a @ b
         # per pattern and pair of visits: residual products and x_a' A x_b
-        table = data.sums.reshape(-1, q, q)
-        pair = np.einsum("eij,i,j->e", table, at.w, at.w, optimize=True)
+        weight = np.outer(at.w, at.w)
         if self.reml:
-            pair += data.sums @ pad(at.a).ravel()
+            weight[:-1, :-1] += at.a
+        pair = data.sums @ pack(weight)
         pair *= np.where(ea == eb, 1.0, 0.5)
         squares = np.zeros_like(at.inverse)
         squares[k, ea, eb] = pair
@@ -164,7 +164,7 @@ class UsLikelihood:
         return gradient, 0.5 * (hessian + hessian.T), expected, b
 
     def cross(self, at: Point, g: int) -> Floats:
-        """Return ``Z'V^-1 D_i V^-1 Z`` for the parameters of one group, shape (t, q * q)."""
+        """Return ``Z'V^-1 D_i V^-1 Z`` for the parameters of one group, packed."""
         mine = self.entries[g]
         k, a, b = self.patterns.entry[:, mine]
         left, right = at.inverse[k, a], at.inverse[k, b]
@@ -196,13 +196,6 @@ class UsLikelihood:
         """Return parameters as symmetric matrices, shape (G, m, m)."""
         m = self.patterns.n_visits
         return (theta.reshape(self.patterns.n_groups, -1) @ self.spread.T).reshape(-1, m, m)
-
-
-def pad(a: Floats) -> Floats:
-    """Add a zero row and column for the outcome."""
-    out = np.zeros((len(a) + 1, len(a) + 1))
-    out[:-1, :-1] = a
-    return out
 
 
 def pattern_inverses(data: Patterns, sigma: Floats) -> tuple[Floats, Floats]:

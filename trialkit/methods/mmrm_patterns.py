@@ -59,8 +59,8 @@ class Patterns:
         Covariance group of each pattern.
     entry : ndarray of int, shape (3, E)
         Pattern, visit ``a`` and visit ``b >= a`` of each row of ``sums``.
-    sums : ndarray, shape (E, q * q)
-        Symmetrised sums of ``z_a z_b'``, ``q = p + 1``.
+    sums : ndarray, shape (E, q * (q + 1) / 2)
+        Upper triangles of the symmetrised sums of ``z_a z_b'``, ``q = p + 1``.
     n_groups, n_obs, n_subjects, p : int
         Sizes.
     log_weights : float
@@ -96,7 +96,10 @@ class Patterns:
         return out
 
     def visit_variances(self) -> Floats:
-        """Return the mean squared least-squares residual of each visit, shape (groups, m)."""
+        """Return the mean squared least-squares residual of each visit, shape (groups, m).
+
+        The residual's square is the last element of a triangle.
+        """
         k, a, b = self.entry
         total = np.zeros((self.n_groups, self.n_visits))
         seen = np.zeros_like(total)
@@ -190,7 +193,7 @@ def collect(
 
 
 def products(z: Floats, m: int, a: Ints, b: Ints) -> Floats:
-    """Sum ``z_a z_b'`` over the subjects of one pattern, symmetrised; shape (len(a), q * q).
+    """Sum ``z_a z_b'`` over the subjects of one pattern, symmetrised, as upper triangles.
 
     Rows with ``a < b`` hold the sum of ``z_a z_b' + z_b z_a'``, so that a symmetric matrix of
     visits is contracted by its upper triangle alone.
@@ -201,4 +204,19 @@ def products(z: Floats, m: int, a: Ints, b: Ints) -> Floats:
     upper = blocks[a, :, b, :]
     both = upper + upper.transpose(0, 2, 1)
     both[a == b] *= 0.5
-    return np.asarray(both.reshape(len(a), q * q))
+    return np.asarray(both[:, *np.triu_indices(q)])
+
+
+def unpack(triangles: Floats, q: int) -> Floats:
+    """Return upper triangles, shape (..., q * (q + 1) / 2), as symmetric matrices."""
+    i, j = np.triu_indices(q)
+    out = np.empty((*triangles.shape[:-1], q, q))
+    out[..., i, j] = triangles
+    out[..., j, i] = triangles
+    return out
+
+
+def pack(matrix: Floats) -> Floats:
+    """Return the weights that contract upper triangles with a symmetric matrix."""
+    i, j = np.triu_indices(len(matrix))
+    return np.asarray(np.where(i == j, 1.0, 2.0) * matrix[i, j])
