@@ -103,6 +103,7 @@ class Diary(Part):
     """A diary of recurrent events from randomisation (day 0) to `to_day`.
 
     `paramcd` names the event and `dataset` the analysis frame it goes to, such as ADFALL.
+    Entries of a grade below `event_from_grade` (a near-fall, say) are kept but are no event.
     """
 
     paramcd: Code
@@ -110,6 +111,7 @@ class Diary(Part):
     dataset: Code
     to_day: Annotated[int, Field(ge=1)]
     return_every_days: Annotated[int, Field(ge=1)] = 30
+    event_from_grade: int | None = None
 
 
 class DeviceNeed(Part):
