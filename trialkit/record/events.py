@@ -271,7 +271,7 @@ class Record:
         anchors : mapping of int to str or None
             Hashes of events known from elsewhere, by number.
         """
-        return check_chain(self._rows(), last_seq=self._last_given(), anchors=anchors)
+        return check_chain(self._rows(), last_seq=self.last_given, anchors=anchors)
 
     def _rows(self) -> Iterator[Row]:
         c, raw, after = events.c, sa.LargeBinary, 0
@@ -297,8 +297,9 @@ class Record:
                 return
             after = rows[-1][0]
 
-    def _last_given(self) -> int:
-        """Return the highest number ever given, also where the row is gone."""
+    @property
+    def last_given(self) -> int:
+        """The highest number that was ever stored, also where its row is gone."""
         with self._lock, storage_guard(self.path):
             number = self._connection.exec_driver_sql(
                 "SELECT seq FROM sqlite_sequence WHERE name = 'events'"

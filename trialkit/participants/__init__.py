@@ -1,0 +1,37 @@
+"""People in a study: enrolment, consent, randomisation, visits, reports, training.
+
+Each function takes a `Study` first, checks that the step may be taken by this person now, and
+appends one event or a few that belong together. A refusal changes nothing.
+"""
+
+from trialkit.participants.enrolment import (
+    consent,
+    discontinue_training,
+    enrol,
+    exclude,
+    withdraw,
+)
+from trialkit.participants.randomisation import Randomised, allocate_known, randomise
+from trialkit.participants.reports import report_ae, return_diary
+from trialkit.participants.training import log_conventional, miss_session
+from trialkit.participants.visits import assess, correct, hold_visit, miss_visit, study_day
+
+__all__ = [
+    "Randomised",
+    "allocate_known",
+    "assess",
+    "consent",
+    "correct",
+    "discontinue_training",
+    "enrol",
+    "exclude",
+    "hold_visit",
+    "log_conventional",
+    "miss_session",
+    "miss_visit",
+    "randomise",
+    "report_ae",
+    "return_diary",
+    "study_day",
+    "withdraw",
+]

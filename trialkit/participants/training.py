@@ -1,0 +1,99 @@
+"""Training that no device records: sessions with a therapist, and sessions that were missed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from trialkit.errors import UsageError, WrongArm
+from trialkit.record.chain import Event
+from trialkit.record.kinds import Dose, SessionConventional, SessionMissed
+from trialkit.study import Study
+from trialkit.study.guards import require_session, require_text
+
+
+def log_conventional(
+    study: Study,
+    usubjid: str,
+    *,
+    number: int,
+    day: int,
+    dose: Dose | Mapping[str, Any],
+    therapist: str | None = None,
+) -> Event:
+    """Log a session without the device, as its therapist reports it.
+
+    Parameters
+    ----------
+    number : int
+        From 1; a number is used once.
+    dose : Dose or mapping
+        Minutes, moving minutes, steps, and what else was measured.
+    therapist : str or None
+        Default: the person who acts.
+
+    Raises
+    ------
+    WrongArm
+        If the participant's arm trains on the device, or not at all.
+    OutOfOrder, Duplicate, OutOfRange
+        See `trialkit.study.guards.require_session`.
+    """
+    study.require("session")
+    require_session(study, usubjid, number)
+    arm = study.design.arm(study.arm_of(usubjid))
+    if arm.delivery != "therapist":
+        raise WrongArm(
+            f"{usubjid} is in arm {arm.label}, which has no sessions with a therapist alone.",
+            remedy="Run the session on the device: `trialkit run`."
+            if arm.delivery == "device"
+            else "Log nothing: this arm has no sessions.",
+        )
+    protocol = study.protocols.get(arm.code)
+    return study.append(
+        SessionConventional(
+            session=f"{usubjid}-S{number:02d}",
+            number=number,
+            day=day,
+            protocol=protocol.id if protocol else arm.code,
+            therapist=therapist or study.actor,
+            dose=_dose(dose),
+        ),
+        subject=usubjid,
+    )
+
+
+def _dose(given: Dose | Mapping[str, Any]) -> Dose:
+    if isinstance(given, Dose):
+        dose = given
+    else:
+        try:
+            dose = Dose.model_validate(dict(given))
+        except ValidationError as error:
+            fault = error.errors()[0]
+            raise UsageError(
+                f"dose {'.'.join(map(str, fault['loc']))}: {fault['msg']}.",
+                remedy="Give minutes, moving_minutes and steps at least.",
+            ) from error
+    if dose.minutes < 0 or not 0 <= dose.moving_minutes <= dose.minutes or dose.steps < 0:
+        raise UsageError(
+            f"dose of {dose.minutes} min, {dose.moving_minutes} min moving, {dose.steps} steps.",
+            remedy="Nothing is negative, and moving time is part of the minutes.",
+        )
+    return dose
+
+
+def miss_session(study: Study, usubjid: str, *, number: int, day: int, code: str) -> Event:
+    """Record that a planned session did not take place; `code` is a reason code.
+
+    Raises
+    ------
+    OutOfOrder, Duplicate, OutOfRange
+        See `trialkit.study.guards.require_session`.
+    """
+    study.require("session")
+    code = require_text(code, "a reason code")
+    require_session(study, usubjid, number)
+    return study.append(SessionMissed(number=number, day=day, code=code), subject=usubjid)

@@ -1,0 +1,112 @@
+"""A study at a glance: counts, lock state, chain state; as data, text and HTML."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from trialkit.record.chain import ChainReport
+
+if TYPE_CHECKING:
+    from trialkit.record.state import StudyState
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """What `Study.status` returns.
+
+    ``participants`` counts by how far they came, each in one row; ``sessions`` by how they ended;
+    ``lock`` is the hash of the plan lock, or None; ``revealed`` says whether arms are unblinded.
+    """
+
+    study_id: str
+    title: str
+    folder: str
+    source: str
+    created_at: str
+    participants: dict[str, int]
+    sites: dict[str, int]
+    visits: dict[str, int]
+    sessions: dict[str, int]
+    adverse_events: int
+    serious_events: int
+    users: dict[str, str]
+    plan: str | None
+    lock: str | None
+    revealed: bool
+    events: int
+    head: str
+    chain_ok: bool
+    findings: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the status as plain data."""
+        return asdict(self)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return label and text of each line."""
+        chain = "whole" if self.chain_ok else f"BROKEN: {'; '.join(self.findings[:3])}"
+        lock = f"locked, {self.lock[:12]}" if self.lock else "not locked"
+        return [
+            ("Study", f"{self.study_id}: {self.title}"),
+            ("Folder", self.folder),
+            ("Participants", _counted(self.participants)),
+            ("Sites", _counted(self.sites)),
+            ("Visits held", _counted(self.visits)),
+            ("Sessions", _counted(self.sessions)),
+            ("Adverse events", f"{self.adverse_events}, serious {self.serious_events}"),
+            ("Users", ", ".join(f"{u} ({role})" for u, role in self.users.items())),
+            ("Plan", f"{self.plan or 'none'}, {lock}"),
+            ("Allocation", "revealed" if self.revealed else "concealed"),
+            ("Record", f"{self.events} events, chain {chain}, head {self.head[:16]}"),
+        ]
+
+    def __str__(self) -> str:
+        """Return the status as lines of text."""
+        return "\n".join(f"{label:<15}{text}" for label, text in self.rows())
+
+    def _repr_html_(self) -> str:
+        """Return the status as an HTML table."""
+        body = "".join(
+            f'<tr><th style="text-align:left">{escape(label)}</th>'
+            f'<td style="text-align:left">{escape(text)}</td></tr>'
+            for label, text in self.rows()
+        )
+        return f"<table>{body}</table>"
+
+
+def _counted(counts: dict[str, int]) -> str:
+    if not counts:
+        return "none"
+    parts = ", ".join(f"{name} {n}" for name, n in counts.items())
+    return f"{sum(counts.values())}: {parts}"
+
+
+def status_of(
+    state: StudyState, chain: ChainReport, *, folder: str, plan: str | None
+) -> StudyStatus:
+    """Return the status of a state and a checked chain."""
+    people = state.participants.values()
+    return StudyStatus(
+        study_id=state.study_id,
+        title=state.title,
+        folder=folder,
+        source=state.source,
+        created_at=state.created_at,
+        participants=dict(Counter(p.status for p in people)),
+        sites=dict(sorted(Counter(p.site for p in people).items())),
+        visits=dict(state.visits_held),
+        sessions=dict(Counter(s.status for s in state.sessions.values())),
+        adverse_events=sum(p.adverse_events for p in people),
+        serious_events=sum(p.serious_events for p in people),
+        users={u.user: u.role for u in state.users.values()},
+        plan=plan,
+        lock=state.lock.lock if state.lock else None,
+        revealed=state.revealed,
+        events=chain.n,
+        head=chain.head,
+        chain_ok=chain.ok,
+        findings=[str(finding) for finding in chain.findings],
+    )

@@ -1,0 +1,556 @@
+"""Study: a folder that holds one trial, opened by one writer and any number of readers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trialkit
+from trialkit._canonical import sha256_file, write_durably
+from trialkit._clock import Clock, RealClock
+from trialkit.errors import (
+    ChainBroken,
+    Duplicate,
+    Finding,
+    NotPermitted,
+    OutOfOrder,
+    ProtocolFindings,
+    TrialkitError,
+    UnknownName,
+    UsageError,
+)
+from trialkit.protocol.load import load_protocol
+from trialkit.protocol.model import Protocol
+from trialkit.record.allocation import AllocationStore, Place
+from trialkit.record.chain import Event
+from trialkit.record.events import Record
+from trialkit.record.kinds import Payload, StudyCreated, UserAdded
+from trialkit.record.roles import NEEDED, permissions_of, roles_with
+from trialkit.record.schema import storage_guard
+from trialkit.record.sign import KeyStore, check_user
+from trialkit.record.state import ParticipantState, StudyState
+from trialkit.study.design import Design, unknown_name
+from trialkit.study.files import (
+    DESIGN,
+    RECORD,
+    StudyFiles,
+    WriterLock,
+    check_file,
+    copy_into,
+    copy_plan,
+    login_name,
+    new_folder,
+)
+from trialkit.study.status import StudyStatus, status_of
+
+# In an imported study, whoever may import may enter what the foreign table holds.
+IMPORTABLE = frozenset(
+    {
+        "enrol",
+        "consent",
+        "exclude",
+        "randomise",
+        "visit",
+        "assess",
+        "diary",
+        "report_ae",
+        "withdraw",
+        "session",
+    }
+)
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+
+
+@dataclass
+class _Shared:
+    """What all views of one open study share."""
+
+    folder: Path
+    record: Record
+    state: StudyState
+    clock: Clock
+    keys: KeyStore
+    allocation: AllocationStore
+    design: Design
+    protocols: dict[str, Protocol]
+    plan_file: Path | None
+    lock: WriterLock | None
+
+
+class Study:
+    """One trial: its record, state, design and files, seen by one person.
+
+    Use `Study.create` or `Study.open`; `as_user` gives another person's view of the same
+    open study. It is a context manager.
+
+    Attributes
+    ----------
+    folder : Path
+    record : Record
+    state : StudyState
+        The fold over the record, always current.
+    design : Design
+        Arms, visits, diaries, randomisation, instruments.
+    protocols : dict of str to Protocol
+        By ARMCD; empty in an imported study.
+    plan_file : Path or None
+    clock : Clock
+    keys : KeyStore
+    allocation : AllocationStore
+    actor, role : str
+        Who acts; the role ``none`` holds no permission.
+    """
+
+    def __init__(self, shared: _Shared, actor: str) -> None:
+        self._shared = shared
+        self.folder = shared.folder
+        self.record = shared.record
+        self.state = shared.state
+        self.clock = shared.clock
+        self.keys = shared.keys
+        self.allocation = shared.allocation
+        self.design = shared.design
+        self.protocols = shared.protocols
+        self.plan_file = shared.plan_file
+        self.actor = actor
+
+    @property
+    def role(self) -> str:
+        """The role of the person who acts."""
+        user = self.state.users.get(self.actor)
+        return user.role if user is not None else "none"
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        *,
+        protocols: Sequence[str | Path] = (),
+        actor: str,
+        plan: str | Path | None = None,
+        name: str = "",
+        design: Design | None = None,
+        study_id: str | None = None,
+        title: str | None = None,
+        clock: Clock | None = None,
+        keys: KeyStore | None = None,
+        seed: int | str | None = None,
+    ) -> Study:
+        """Create a study in a new folder and open it for writing.
+
+        Parameters
+        ----------
+        protocols : sequence of path
+            One file an arm; copied into the study. Empty for an import, which gives `design`.
+        actor, name : str
+            The owner's user name and printed name.
+        plan : path or None
+            Copied into ``plans/``.
+        study_id, title : str or None
+            Default: those of the trial in the protocols.
+        seed : int, str or None
+            Seed of the allocation lists, kept in ``allocation.db`` only; None draws it from the
+            operating system, and anything else is for demonstrations.
+
+        Raises
+        ------
+        ProtocolFindings
+            If a protocol has faults, or the arms do not agree.
+        Duplicate
+            If the folder is not empty.
+        StorageRefused
+            If the disk is full or read-only; nothing is left behind.
+        """
+        check_user(actor)
+        folder = Path(folder)
+        files = [Path(path) for path in protocols]
+        for path in [*files, *([Path(plan)] if plan else [])]:
+            if not path.is_file():
+                raise UnknownName(f"{path}: no such file.", remedy="Give the path of a file.")
+        loaded = {path: load_protocol(path) for path in files}
+        _agree(loaded)
+        if design is None:
+            if not loaded:
+                raise UsageError("no protocol was given.", remedy="Give one protocol an arm.")
+            design = Design.from_protocols(loaded)
+        first = next(iter(loaded.values()), None)
+        study_id = study_id or (first.trial.id if first else "")
+        if not _CODE.fullmatch(study_id):
+            raise UsageError(
+                f"{study_id!r} cannot be a STUDYID.",
+                remedy="Use up to 40 letters, digits and _ . -.",
+            )
+        title = title or (first.trial.title if first else study_id)
+        with new_folder(folder), storage_guard(folder):
+            contents = StudyFiles(
+                study_id,
+                title,
+                "trial" if loaded else "import",
+                copy_into(folder / "protocols", {p.arm: path for path, p in loaded.items()}),
+                copy_plan(folder, plan),
+            )
+            write_durably(folder / DESIGN, design.to_yaml().encode())
+            AllocationStore.create(folder, seed=seed)
+            lock = WriterLock(folder)
+            record: Record | None = None
+            try:
+                record = Record.create(folder / RECORD, clock or RealClock())
+                study = cls(_assemble(folder, contents, record, keys, lock), actor)
+                study._found(contents, name or actor)
+                contents.write(folder)
+            except BaseException:
+                if record is not None:
+                    record.close()
+                lock.release()
+                raise
+        return study
+
+    def _found(self, contents: StudyFiles, name: str) -> None:
+        """Append the first two events: the study, and its owner."""
+        created = StudyCreated(
+            study_id=contents.study_id,
+            title=contents.title,
+            protocols={
+                arm: sha256_file(self.folder / "protocols" / file)
+                for arm, file in contents.protocols.items()
+            },
+            design=sha256_file(self.folder / DESIGN),
+            plan=sha256_file(self.plan_file) if self.plan_file else None,
+            software=trialkit.__version__,
+            source="import" if contents.source == "import" else "trial",
+        )
+        owner = UserAdded(
+            user=self.actor,
+            name=name,
+            user_role="owner",
+            key_fingerprint=self.keys.create(self.actor),
+        )
+        with self.batch():
+            for payload in (created, owner):
+                event = self.record.append(payload, actor=self.actor, role="owner")
+                self.state.apply(event)
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        *,
+        actor: str | None = None,
+        write: bool = True,
+        clock: Clock | None = None,
+        keys: KeyStore | None = None,
+    ) -> Study:
+        """Open a study.
+
+        Parameters
+        ----------
+        actor : str or None
+            Who acts; None is the login name.
+        write : bool
+            False opens for reading, which never waits and leaves no trace.
+
+        Raises
+        ------
+        UnknownName
+            If there is no study, or no user of the name that was given.
+        StudyBusy
+            If it is open for writing elsewhere.
+        ChainBroken, IntegrityError
+            If the record, a protocol or the design was altered.
+        StorageRefused
+            If the folder is read-only and `write` is True.
+        """
+        folder = Path(folder)
+        contents = StudyFiles.read(folder)
+        lock = WriterLock(folder) if write else None
+        try:
+            record = Record.open(folder / RECORD, write=write, clock=clock or RealClock())
+            try:
+                study = cls(_assemble(folder, contents, record, keys, lock), actor or login_name())
+                study._check(contents)
+                if actor is not None and actor not in study.state.users:
+                    raise unknown_name("user", actor, list(study.state.users))
+            except BaseException:
+                record.close()
+                raise
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+        return study
+
+    def _check(self, contents: StudyFiles) -> None:
+        """Compare the files with the hashes in the record."""
+        named = (contents.study_id, contents.title, contents.source)
+        if named != (self.state.study_id, self.state.title, self.state.source) or set(
+            contents.protocols
+        ) != set(self.state.protocol_hashes):
+            raise ChainBroken(
+                f"{self.folder}: study.toml and the record are of different studies.",
+                remedy="Restore study.toml from a copy of the study.",
+            )
+        for arm, file in contents.protocols.items():
+            check_file(self.folder / "protocols" / file, self.state.protocol_hashes[arm])
+        check_file(self.folder / DESIGN, self.state.design_hash)
+
+    def __enter__(self) -> Study:
+        """Return the study itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the study."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the files and give the writer lock back; for all views."""
+        self.record.close()
+        if self._shared.lock is not None:
+            self._shared.lock.release()
+
+    # --- people ------------------------------------------------------------------------
+
+    def as_user(self, user: str) -> Study:
+        """Return the same open study as another person sees it.
+
+        Raises
+        ------
+        UnknownName
+            If the study has no such user.
+        """
+        if user not in self.state.users:
+            raise unknown_name("user", user, list(self.state.users))
+        return Study(self._shared, user)
+
+    def may(self, permission: str) -> bool:
+        """Return True where the person who acts holds `permission`."""
+        held = permissions_of(self.role)
+        if permission in held:
+            return True
+        imported = self.state.source == "import" and permission in IMPORTABLE
+        return imported and "import" in held
+
+    def require(self, permission: str) -> None:
+        """Refuse unless the person who acts holds `permission`.
+
+        Raises
+        ------
+        NotPermitted
+            With the roles that do.
+        """
+        if self.may(permission):
+            return
+        if self.role == "none":
+            raise NotPermitted(
+                f"{self.actor} is not a user of study {self.state.study_id}.",
+                remedy="The owner adds people with `trialkit user add`.",
+                permission=permission,
+            )
+        raise NotPermitted(
+            f"{self.actor} ({self.role}) may not {permission.replace('_', ' ')}.",
+            remedy=f"Roles that may: {', '.join(roles_with(permission))}.",
+            permission=permission,
+        )
+
+    def add_user(self, user: str, *, role: str, name: str = "") -> Event:
+        """Add a person in one role; whoever may sign gets a key unless there is one.
+
+        Raises
+        ------
+        Duplicate
+            If the name was ever given: it is never used again or for another role.
+        """
+        self.require("add_user")
+        held = permissions_of(check_role(role))
+        if check_user(user) in self.state.users:
+            raise Duplicate(
+                f"{user} is a user already ({self.state.users[user].role}).",
+                remedy="Give another name: a name is never used twice.",
+            )
+        signs = held & {"sign_plan", "build_evidence"}
+        return self.append(
+            UserAdded(
+                user=user,
+                name=name or user,
+                user_role=role,
+                key_fingerprint=self.keys.create(user) if signs else None,
+            )
+        )
+
+    # --- the record ----------------------------------------------------------------------
+
+    def append(
+        self, payload: Payload, *, subject: str | None = None, reason: str | None = None
+    ) -> Event:
+        """Append an event as the person who acts, and bring the state up to date.
+
+        Raises
+        ------
+        NotPermitted
+            If the role may not write this kind of event.
+        StorageRefused
+            If the disk refused; nothing was kept.
+        """
+        needed = NEEDED.get(payload.kind)
+        if needed is not None:
+            self.require(needed)
+        elif self.role == "none":
+            self.require(payload.kind)
+        event = self.record.append(
+            payload, actor=self.actor, role=self.role, subject=subject, reason=reason
+        )
+        self.state.apply(event)
+        return event
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Commit all events inside together; a failure leaves record and state as they were."""
+        try:
+            with self.record.batch():
+                yield
+        except BaseException:
+            if (self.state.seq, self.state.hash) != self.record.head:
+                self.state.rebuild(self.record.read())
+            raise
+
+    def refresh(self) -> None:
+        """Take into account what a writer appended since; for a study opened for reading."""
+        for event in self.record.read(after=self.state.seq):
+            self.state.apply(event)
+
+    # --- participants and arms -------------------------------------------------------------
+
+    def participant(self, usubjid: str) -> ParticipantState:
+        """Return the state of a participant, or raise `UnknownName`."""
+        found = self.state.participants.get(usubjid)
+        if found is None:
+            raise unknown_name("participant", usubjid, list(self.state.participants))
+        return found
+
+    def arm_of(self, usubjid: str) -> str:
+        """Return the ARMCD of a participant; in a study of one arm without asking the lists.
+
+        Raises
+        ------
+        NotPermitted
+            If the role may not see allocations.
+        OutOfOrder
+            If the participant is not randomised.
+        IntegrityError
+            If the stored arm is not the one that was committed in the record.
+        """
+        self.require("see_allocation")
+        if self.design.randomisation is None and len(self.design.arms) == 1:
+            self.participant(usubjid)
+            return self.design.arms[0].code
+        return self._place_of(usubjid).arm
+
+    def allocations(self) -> dict[str, tuple[str, str]]:
+        """Return arm and salt of every randomised participant, for unblinding."""
+        self.require("unblind")
+        placed = {p: self._place_of(p) for p, s in self.state.participants.items() if s.randomised}
+        return {usubjid: (place.arm, place.salt) for usubjid, place in placed.items()}
+
+    def _place_of(self, usubjid: str) -> Place:
+        who = self.participant(usubjid)
+        if who.stratum is None or who.place is None or who.commitment is None:
+            raise OutOfOrder(f"{usubjid} is not randomised.", remedy="Randomise first.")
+        return self.allocation.arm_of(usubjid, who.stratum, who.place, who.commitment)
+
+    # --- at a glance -----------------------------------------------------------------------
+
+    def status(self) -> StudyStatus:
+        """Return counts, lock state and chain state; the chain is checked anew."""
+        if not self.record.write:
+            self.refresh()
+        plan = self.plan_file.name if self.plan_file else None
+        return status_of(self.state, self.record.verify(), folder=str(self.folder), plan=plan)
+
+    def _repr_html_(self) -> str:
+        return self.status()._repr_html_()
+
+    def __repr__(self) -> str:
+        """Return id, folder and size."""
+        n = len(self.state.participants)
+        return f"<Study {self.state.study_id}: {n} participants, {self.state.seq} events>"
+
+
+def _agree(loaded: dict[Path, Protocol]) -> None:
+    """Refuse protocols of different trials, or two of one arm."""
+    first = next(iter(loaded.values()), None)
+    findings = [
+        Finding(f"{path.name}: {part}", "differs from the first protocol.", "Give it alike.")
+        for path, protocol in loaded.items()
+        for part in ("trial", "visits", "diaries")
+        if getattr(protocol, part) != getattr(first, part)
+    ]
+    arms = [protocol.arm for protocol in loaded.values()]
+    findings += [
+        Finding(arm, "two protocols are of this arm.", "Give one protocol an arm.")
+        for arm in sorted({arm for arm in arms if arms.count(arm) > 1})
+    ]
+    if findings:
+        raise ProtocolFindings("the protocols do not agree.", findings, remedy="Mend them.")
+
+
+def check_role(role: str) -> str:
+    """Return `role` if a person can have it, or raise `UnknownName`."""
+    permissions_of(role)
+    if role == "none":
+        raise unknown_name("role", role, [])
+    return role
+
+
+def _assemble(
+    folder: Path,
+    contents: StudyFiles,
+    record: Record,
+    keys: KeyStore | None,
+    lock: WriterLock | None,
+) -> _Shared:
+    """Read the files of a study around its record, and fold the record into the state."""
+    return _Shared(
+        folder=folder,
+        record=record,
+        state=_fold(record),
+        clock=record.clock,
+        keys=keys or KeyStore(),
+        allocation=AllocationStore(folder),
+        design=Design.load(folder / DESIGN),
+        protocols={
+            arm: load_protocol(folder / "protocols" / name)
+            for arm, name in contents.protocols.items()
+        },
+        plan_file=folder / contents.plan if contents.plan else None,
+        lock=lock,
+    )
+
+
+def _fold(record: Record) -> StudyState:
+    """Return the state of a record whose chain holds.
+
+    Raises
+    ------
+    ChainBroken
+        If it does not; the findings are in ``details``.
+    """
+    state, last = StudyState(), record.last_given
+    try:
+        for event in record.read():
+            if event.seq != state.seq + 1 or event.prev != state.hash:
+                raise ChainBroken(f"event {event.seq} does not follow event {state.seq}.")
+            state.apply(event)
+        whole = state.seq >= last
+    except (TrialkitError, LookupError, ValueError):
+        whole = False
+    if whole:
+        return state
+    report = record.verify()
+    shown = "; ".join(str(finding) for finding in report.findings[:5]) or "it cannot be read"
+    raise ChainBroken(
+        f"{record.path}: the record was altered: {shown}.",
+        remedy="Keep the folder as evidence, and restore the study from a copy.",
+        findings=[str(finding) for finding in report.findings],
+    )
