@@ -325,7 +325,7 @@ def ex(terms: StudyTerms) -> pa.DataFrameSchema:
             "EXSESNUM": whole(1, about="Number of the session in the course"),
             "EXTRT": text(nullable=True, about="Protocol; null where missed"),
             "EXDELIV": text(nullable=True, terms=["device", "therapist"], about="Delivered by"),
-            "EXSTAT": text(terms=(*ct.EXPOSURE_CLOSED, "open"), about="How the session ended"),
+            "EXSTAT": text(terms=ct.EXPOSURE, about="How the session ended"),
             "EXPLAN": number(0, about="Planned minutes"),
             "EXDUR": number(0, 1440, about="Delivered minutes"),
             "EXMOV": number(0, 1440, about="Moving minutes"),

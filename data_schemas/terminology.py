@@ -41,6 +41,8 @@ EXPOSURE_CLOSED = (
     "recovered",
     "missed",
 )
+EXPOSURE = (*EXPOSURE_CLOSED, "open", "hidden")
+"""``open`` has not ended; ``hidden`` took place, and how it went is not shown while blinded."""
 DIARY_ROW = ("PERIOD", "EVENT")
 SUPPLEMENT_ORIGIN = ("ATTRIBUTE", "STRATUM")
 SUPPLEMENT_TYPE = ("number", "text")

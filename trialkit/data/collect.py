@@ -1,0 +1,378 @@
+"""Record to SDTM-like tables: the events of a study as rows, one way, from the record alone.
+
+Arms come from the event of the unblinding and are checked against the commitments that were
+made at randomisation; the allocation file is never read. While blinded, what tells an arm
+(the arm itself, how and on what device a session went, relatedness to the device) is empty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from data_schemas import sdtm as schema
+from data_schemas._columns import typed
+from data_schemas.terminology import OUTCOME_FROM, SEX_FROM
+from trialkit._canonical import canonical_json
+from trialkit.data._assessments import Assessments
+from trialkit.data._exposure import HIDDEN, Exposure
+from trialkit.data.terms import Frames, column_name
+from trialkit.errors import IntegrityError, UsageError
+from trialkit.record import Event, commitment
+from trialkit.record import kinds as k
+from trialkit.study import Design, Study
+
+Row = dict[str, Any]
+
+
+def collect(
+    source: Study | Iterable[Event],
+    design: Design | None = None,
+    *,
+    unblind: bool = False,
+    mask: bool | None = None,
+) -> Frames:
+    """Return the SDTM-like tables of a study.
+
+    Parameters
+    ----------
+    source : Study or iterable of Event
+        A study, or its events in their order.
+    design : Design or None
+        Visits, diaries, arms and instruments; None takes the study's own.
+    unblind : bool
+        Show the arms, as the record's unblinding event gives them.
+    mask : bool or None
+        Empty what tells an arm; None does so unless `unblind` is set.
+
+    Returns
+    -------
+    dict of DataFrame
+        DM SUPPDM SV DS FT QS CE AE DV EX DI, typed and ordered by `data_schemas.sdtm`.
+
+    Raises
+    ------
+    IntegrityError
+        If a revealed arm does not meet its commitment, or one is not revealed.
+    """
+    if isinstance(source, Study):
+        design = design or source.design
+        source = source.record.read(kinds=list(_Collector.TAKES))
+    if design is None:
+        raise UsageError("events alone have no design.", remedy="Give the study's design.")
+    collector = _Collector(design)
+    for event in source:
+        if event.kind in _Collector.TAKES:
+            collector.take(event)
+    return collector.frames(unblind=unblind, mask=not unblind if mask is None else mask)
+
+
+class _Collector:
+    """Sorts events into the rows of the tables."""
+
+    TAKES: ClassVar[dict[str, type[k.Payload]]] = {
+        model.kind: model
+        for model in (
+            k.StudyCreated,
+            k.ParticipantEnrolled,
+            k.ParticipantConsented,
+            k.ParticipantExcluded,
+            k.ParticipantRandomised,
+            k.AllocationRevealed,
+            k.VisitHeld,
+            k.VisitMissed,
+            k.AssessmentRecorded,
+            k.AssessmentCorrected,
+            k.DiaryReturned,
+            k.AdverseEventReported,
+            k.TrainingDiscontinued,
+            k.ParticipantWithdrawn,
+            k.DeviationRaised,
+            k.SessionOpened,
+            k.SessionClosed,
+            k.SessionConventional,
+            k.SessionMissed,
+        )
+    }
+
+    def __init__(self, design: Design) -> None:
+        self._design = design
+        self._days = {visit.code: float(visit.day) for visit in design.visits}
+        self._labels = {diary.paramcd: diary.label for diary in design.diaries}
+        self._study = ""
+        self._people: dict[str, Row] = {}
+        self._attributes: dict[str, dict[str, k.Scalar]] = {}
+        self._strata: dict[str, dict[str, str]] = {}
+        self._committed: dict[str, str] = {}
+        self._arms: dict[str, tuple[str, str]] = {}
+        self._rows: dict[str, list[Row]] = {name: [] for name in schema.DOMAINS}
+        self._assessments = Assessments()
+        self._exposure = Exposure()
+        self._handlers: dict[type[k.Payload], Callable[[Event, Any], None]] = {
+            k.StudyCreated: self._created,
+            k.ParticipantEnrolled: self._enrolled,
+            k.ParticipantConsented: self._consented,
+            k.ParticipantExcluded: self._excluded,
+            k.ParticipantRandomised: self._randomised,
+            k.AllocationRevealed: lambda _, p: self._arms.update(p.arms),
+            k.VisitHeld: self._visit,
+            k.VisitMissed: self._visit,
+            k.AssessmentRecorded: self._assessments.record,
+            k.AssessmentCorrected: self._assessments.correct,
+            k.DiaryReturned: self._diary,
+            k.AdverseEventReported: self._adverse,
+            k.TrainingDiscontinued: self._left,
+            k.ParticipantWithdrawn: self._left,
+            k.DeviationRaised: self._deviation,
+            k.SessionOpened: self._exposure.opened,
+            k.SessionClosed: self._exposure.closed,
+            k.SessionConventional: self._exposure.conventional,
+            k.SessionMissed: self._exposure.missed,
+        }
+
+    def take(self, event: Event) -> None:
+        """Sort one event in."""
+        payload = event.model()
+        self._handlers[type(payload)](event, payload)
+
+    # --- one method a kind ---------------------------------------------------------------
+
+    def _created(self, _: Event, payload: k.StudyCreated) -> None:
+        self._study = payload.study_id
+
+    def _enrolled(self, event: Event, payload: k.ParticipantEnrolled) -> None:
+        given = dict(payload.attributes)
+        age = given.pop("age_years", given.pop("age", None))
+        sex = given.pop("sex", None)
+        usubjid = str(event.subject)
+        self._attributes[usubjid] = given
+        self._people[usubjid] = {
+            "DOMAIN": "DM",
+            "USUBJID": usubjid,
+            "SITEID": payload.site,
+            "AGE": float(age) if isinstance(age, int | float) else math.nan,
+            "SEX": None if sex is None else SEX_FROM.get(str(sex).strip().lower(), str(sex)),
+            "DMREFID": event.seq,
+        }
+
+    def _milestone(
+        self, event: Event, decod: str, term: str | None, day: float, category: str
+    ) -> None:
+        self._rows["DS"].append(
+            {
+                "DOMAIN": "DS",
+                "USUBJID": event.subject,
+                "DSCAT": category,
+                "DSDECOD": decod,
+                "DSTERM": term,
+                "DSSTDY": day,
+                "DSREFID": event.seq,
+            }
+        )
+
+    def _consented(self, event: Event, payload: k.ParticipantConsented) -> None:
+        self._people[str(event.subject)]["RFICDTC"] = event.at[:10]
+        self._milestone(
+            event, "INFORMED CONSENT OBTAINED", payload.version, math.nan, "PROTOCOL MILESTONE"
+        )
+
+    def _excluded(self, event: Event, payload: k.ParticipantExcluded) -> None:
+        self._milestone(event, "SCREEN FAILURE", payload.code, math.nan, "DISPOSITION EVENT")
+
+    def _randomised(self, event: Event, payload: k.ParticipantRandomised) -> None:
+        usubjid = str(event.subject)
+        self._people[usubjid] |= {"RFSTDTC": event.at[:10], "STRATUM": payload.stratum}
+        self._strata[usubjid] = payload.strata
+        self._committed[usubjid] = payload.commitment
+        self._milestone(event, "RANDOMIZED", payload.stratum, 0.0, "PROTOCOL MILESTONE")
+
+    def _left(self, event: Event, payload: k.TrainingDiscontinued | k.ParticipantWithdrawn) -> None:
+        training = isinstance(payload, k.TrainingDiscontinued)
+        decod = "TREATMENT DISCONTINUED" if training else "WITHDRAWAL"
+        self._milestone(event, decod, payload.code, float(payload.day), "DISPOSITION EVENT")
+
+    def _visit(self, event: Event, payload: k.VisitHeld | k.VisitMissed) -> None:
+        held = isinstance(payload, k.VisitHeld)
+        self._rows["SV"].append(
+            {
+                "DOMAIN": "SV",
+                "USUBJID": event.subject,
+                "VISIT": payload.visit,
+                "VISITNUM": self._days.get(payload.visit, math.nan),
+                "SVOCCUR": "Y" if held else "N",
+                "SVREASOC": None if isinstance(payload, k.VisitHeld) else payload.code,
+                "SVSTDY": float(payload.day) if isinstance(payload, k.VisitHeld) else math.nan,
+                "SVINWIN": _yes(payload.in_window) if isinstance(payload, k.VisitHeld) else None,
+                "SVREFID": event.seq,
+            }
+        )
+
+    def _diary(self, event: Event, payload: k.DiaryReturned) -> None:
+        common = {
+            "DOMAIN": "CE",
+            "USUBJID": event.subject,
+            "CECAT": payload.diary,
+            "CETERM": self._labels.get(payload.diary, payload.diary),
+            "CEREFID": event.seq,
+        }
+        period = {"CESCAT": "PERIOD", "CESTDY": payload.from_day, "CEENDY": payload.to_day}
+        self._rows["CE"].append(common | period | {"CEOCCUR": _yes(bool(payload.entries))})
+        for entry in sorted(payload.entries, key=lambda e: (e.day, -(e.grade or 0))):
+            grade = math.nan if entry.grade is None else float(entry.grade)
+            row = {"CESCAT": "EVENT", "CEOCCUR": "Y", "CETOXGR": grade}
+            self._rows["CE"].append(common | row | {"CESTDY": entry.day, "CEENDY": entry.day})
+
+    def _adverse(self, event: Event, payload: k.AdverseEventReported) -> None:
+        outcome = payload.outcome.strip()
+        self._rows["AE"].append(
+            {
+                "DOMAIN": "AE",
+                "USUBJID": event.subject,
+                "AETERM": payload.term,
+                "AECAT": payload.category,
+                "AESEV": payload.severity.upper(),
+                "AESER": _yes(payload.serious),
+                "AERELDEV": _yes(payload.related_device),
+                "AERELTRT": _yes(payload.related_training),
+                "AEDEVDEF": _yes(payload.device_deficiency),
+                "AEEXP": _yes(payload.expected),
+                "AEOUT": OUTCOME_FROM.get(outcome.lower().replace(" ", "_"), outcome.upper()),
+                "AESESS": payload.session,
+                "AESTDY": payload.day,
+                "AEREFID": event.seq,
+            }
+        )
+
+    def _deviation(self, event: Event, payload: k.DeviationRaised) -> None:
+        self._rows["DV"].append(
+            {
+                "DOMAIN": "DV",
+                "USUBJID": event.subject,
+                "DVCAT": payload.category,
+                "DVTERM": payload.detail,
+                "DVSTDY": math.nan if payload.day is None else float(payload.day),
+                "DVSESS": payload.session,
+                "DVREFID": event.seq,
+            }
+        )
+
+    # --- tables --------------------------------------------------------------------------
+
+    def frames(self, *, unblind: bool, mask: bool) -> Frames:
+        """Return the tables, ordered and typed."""
+        if unblind:
+            self._show_arms()
+        self._rows["DM"] = list(self._people.values())
+        self._rows["SUPPDM"] = self._supplement()
+        self._rows["FT"], self._rows["QS"] = self._assessments.rows(self._design)
+        self._rows["EX"] = self._exposure.rows()
+        self._rows["DI"] = self._exposure.devices()
+        tables = schema.TABLES
+        made = {name: _ordered(name, rows, self._study) for name, rows in self._rows.items()}
+        if mask:
+            _mask(made)
+        return {name: typed(tables[name], made[name]) for name in schema.DOMAINS}
+
+    def _show_arms(self) -> None:
+        labels = {arm.code: arm.label for arm in self._design.arms}
+        for usubjid, committed in self._committed.items():
+            arm, salt = self._arms.get(usubjid, (None, ""))
+            if arm is None or commitment(salt, usubjid, arm) != committed:
+                what = "is not revealed" if arm is None else "is not the one that was committed"
+                raise IntegrityError(
+                    f"the arm of {usubjid} {what}.",
+                    remedy="Verify the record, and build an unblinded snapshot again.",
+                )
+            self._people[usubjid] |= {"ARMCD": arm, "ARM": labels.get(arm, arm)}
+
+    def _supplement(self) -> list[Row]:
+        attributes = {n: None for given in self._attributes.values() for n in given}
+        strata = {n: None for given in self._strata.values() for n in given}
+        columns: dict[str, str] = {}
+        rows: list[Row] = []
+        for origin, names, source, prefix in (
+            ("STRATUM", strata, self._strata, "STRAT_"),
+            ("ATTRIBUTE", attributes, self._attributes, "ATT_"),
+        ):
+            for name in names:
+                columns[column_name(name, columns, prefix)] = name
+                values = [given.get(name) for given in source.values()]
+                kind = "number" if all(map(_is_number, values)) else "text"
+                rows += [
+                    {
+                        "RDOMAIN": "DM",
+                        "USUBJID": usubjid,
+                        "QNAM": list(columns)[-1],
+                        "QLABEL": name,
+                        "QTYPE": kind if origin == "ATTRIBUTE" else "text",
+                        "QVAL": _plain(given[name]),
+                        "QORIG": origin,
+                    }
+                    for usubjid, given in source.items()
+                    if name in given
+                ]
+        return rows
+
+
+def _is_number(value: k.Scalar) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _plain(value: k.Scalar) -> str | None:
+    if isinstance(value, bool):
+        return _yes(value)
+    return value if value is None or isinstance(value, str) else canonical_json(value)
+
+
+def _yes(value: bool) -> str:
+    return "Y" if value else "N"
+
+
+_ORDER = {
+    "DM": ["USUBJID"],
+    "SUPPDM": [],
+    "SV": ["USUBJID", "VISITNUM", "SVREFID"],
+    "DS": ["USUBJID", "DSREFID"],
+    "FT": ["USUBJID", "FTDY", "FTREFID", "FTSRC", "FTTESTCD"],
+    "QS": ["USUBJID", "QSDY", "QSREFID", "QSSRC", "QSTESTCD"],
+    "CE": ["USUBJID", "CECAT", "CEREFID"],
+    "AE": ["USUBJID", "AESTDY", "AEREFID"],
+    "DV": ["USUBJID", "DVREFID"],
+    "EX": ["USUBJID", "EXDY", "EXREFID"],
+    "DI": [],
+}
+
+
+def _ordered(name: str, rows: list[Row], study: str) -> pd.DataFrame:
+    """Return the rows in a fixed order with study id and sequence numbers."""
+    frame = pd.DataFrame(rows).assign(STUDYID=study)
+    if not rows:
+        return frame
+    if _ORDER[name]:
+        frame = frame.sort_values(_ORDER[name], kind="stable", ignore_index=True)
+    sequence = f"{name}SEQ"
+    if sequence in schema.TABLES[name].columns and sequence not in frame:
+        frame[sequence] = frame.groupby("USUBJID", sort=False).cumcount() + 1
+    return frame
+
+
+def _mask(frames: Frames) -> None:
+    """Empty what tells an arm."""
+    exposure, adverse, deviations = frames["EX"], frames["AE"], frames["DV"]
+    if len(exposure):
+        delivered = exposure["EXSTAT"] != "missed"
+        kept = exposure.drop(columns=[c for c in HIDDEN if c in exposure])
+        frames["EX"] = kept.assign(EXSTAT=kept["EXSTAT"].where(~delivered, "hidden"))
+    if len(adverse):
+        frames["AE"] = adverse.assign(AERELDEV=None, AEDEVDEF=None, AESESS=None)
+    if len(deviations):
+        open_ = deviations["DVSESS"].isna()
+        frames["DV"] = deviations.assign(
+            DVCAT=deviations["DVCAT"].where(open_, "session"),
+            DVTERM=deviations["DVTERM"].where(open_, "hidden while blinded"),
+            DVSESS=None,
+        )
+    frames["DI"] = frames["DI"].iloc[:0]
