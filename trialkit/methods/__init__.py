@@ -11,21 +11,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trialkit.methods.agreement import hedges_g, icc
     from trialkit.methods.ancova_fit import ancova
+    from trialkit.methods.counts import negative_binomial
+    from trialkit.methods.logistic import binary
     from trialkit.methods.mmrm_fit import mmrm
+    from trialkit.methods.multiplicity import fixed_sequence, holm
+    from trialkit.methods.survival import cox, kaplan_meier
 
 _HOMES: dict[str, str] = {
     "ancova": "ancova_fit",
+    "binary": "logistic",
+    "cox": "survival",
+    "fixed_sequence": "multiplicity",
+    "hedges_g": "agreement",
+    "holm": "multiplicity",
+    "icc": "agreement",
+    "kaplan_meier": "survival",
     "mmrm": "mmrm_fit",
+    "negative_binomial": "counts",
 }
 
 #: Version of each method's numbers; it moves when a number can differ.
-VERSIONS: dict[str, str] = {
-    "ancova": "1",
-    "mmrm": "1",
-}
+VERSIONS: dict[str, str] = dict.fromkeys(_HOMES, "1")
 
-__all__ = ["VERSIONS", "ancova", "mmrm"]
+__all__ = [
+    "VERSIONS",
+    "ancova",
+    "binary",
+    "cox",
+    "fixed_sequence",
+    "hedges_g",
+    "holm",
+    "icc",
+    "kaplan_meier",
+    "mmrm",
+    "negative_binomial",
+]
 
 
 def __getattr__(name: str) -> Any:

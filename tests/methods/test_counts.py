@@ -1,0 +1,153 @@
+"""Negative binomial against SAS GENMOD, R and published analyses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trialkit.errors import UsageError
+from trialkit.methods import negative_binomial
+from trialkit.methods.counts import POISSON_LIMIT
+
+
+def test_epil_equals_the_joint_observed_information(shared: Path) -> None:
+    folder = shared / "oracles"
+    oracle = json.loads((folder / "survival_counts_ordinal.json").read_text())["results"]
+    wanted = oracle["epil_nb_joint_observed_information"]
+    data = pd.read_csv(folder / "epil_total.csv").assign(log_base=lambda d: np.log(d["base"] / 4))
+    fit = negative_binomial("y ~ trt + log_base", data)
+    table = fit.coefficients
+    assert table["estimate"].to_numpy()[1:] == pytest.approx(wanted["coef"][1:], rel=1e-6)
+    assert table["se"].to_numpy()[1:] == pytest.approx(wanted["se"][1:], rel=1e-6)
+    assert fit.dispersion == pytest.approx(wanted["k"], rel=1e-6)
+    assert fit.loglik == pytest.approx(wanted["loglik"], abs=1e-8)
+
+
+def test_camis_equals_sas_genmod(shared: Path) -> None:
+    """Coefficients, standard errors and LS-means to SAS's printed digits."""
+    folder = shared / "oracles"
+    wanted = json.loads((folder / "published_sas_r.json").read_text())["negative_binomial"]
+    data = pd.read_csv(folder / "camis_negbin.csv").assign(years=lambda d: np.exp(d["logtime"]))
+    fit = negative_binomial("y ~ grpc + x1 + x2", data, exposure="years")
+    names = {
+        "Intercept": "(Intercept)",
+        "grpc[T.Trt]": "grpcTrt",
+        "x1": "x1",
+        "x2[T.B]": "x2B",
+        "x2[T.C]": "x2C",
+    }
+    for row in fit.coefficients.to_dict("records"):
+        key = names[row["term"]]
+        assert row["estimate"] == pytest.approx(wanted["estimate"][key], rel=1e-5, abs=1e-8)
+        assert row["se"] == pytest.approx(wanted["se_sas_genmod_joint_observed"][key], rel=1e-5)
+    assert fit.dispersion == pytest.approx(wanted["k"], abs=5e-7)
+    means = fit.means("grpc").set_index("grpc")
+    assert means.loc["Plb", "estimate"] == pytest.approx(
+        wanted["lsmeans_equal"]["Plb"][0], abs=5e-6
+    )
+    assert means.loc["Trt", "se"] == pytest.approx(wanted["lsmeans_equal"]["Trt"][1], abs=5e-4)
+    ratio = fit.rate_ratio("grpc", reference="Plb").iloc[0]
+    assert ratio["estimate"] == pytest.approx(np.exp(wanted["estimate"]["grpcTrt"]), rel=1e-6)
+
+
+def test_cgd_rate_ratio(shared: Path) -> None:
+    """Known answer of PROVENANCE.md: .357 (.193 to .657), alpha .91."""
+    rows = pd.read_csv(shared / "data" / "recurrent_cgd_gamma_interferon.csv")
+    data = (
+        rows.groupby("id")
+        .agg(treat=("treat", "first"), events=("status", "sum"), days=("tstop", "max"))
+        .assign(years=lambda d: d["days"] / 365.25)
+    )
+    fit = negative_binomial("events ~ treat", data, exposure="years")
+    row = fit.rate_ratio("treat", reference="placebo").iloc[0]
+    assert [round(row[k], 3) for k in ("estimate", "lower")] == [0.357, 0.193]
+    assert row["upper"] == pytest.approx(0.657, abs=1e-3)
+    assert fit.dispersion == pytest.approx(0.91, abs=5e-3)
+    days = negative_binomial("events ~ treat", data, exposure="days")
+    assert days.rate_ratio("treat", reference="placebo")["estimate"].iloc[0] == pytest.approx(
+        row["estimate"], rel=1e-9
+    )
+
+
+def test_epilepsy_rate_ratio(shared: Path) -> None:
+    """Known answer of PROVENANCE.md: .755 (.561 to 1.015), alpha .277."""
+    rows = pd.read_csv(shared / "data" / "count_epilepsy_progabide.csv")
+    data = rows.groupby("subject").agg(
+        treatment=("treatment", "first"),
+        seizures=("seizure.rate", "sum"),
+        base=("base", "first"),
+    )
+    fit = negative_binomial("seizures ~ treatment + log(base)", data)
+    row = fit.rate_ratio("treatment", reference="placebo").iloc[0]
+    found = [row[k] for k in ("estimate", "lower", "upper")]
+    assert found == pytest.approx([0.755, 0.561, 1.015], abs=1e-3)
+    assert fit.dispersion == pytest.approx(0.277, abs=5e-4)
+
+
+def test_no_follow_up_is_missing() -> None:
+    data = pd.DataFrame(
+        {"n": [0, 3, 1, 0, 6, 2, 1, 9], "g": list("aabbaabb"), "py": [1, 1, 0, 1, 2, 1, 1, None]}
+    )
+    fit = negative_binomial("n ~ g", data, exposure="py")
+    assert (fit.n, fit.n_missing) == (6, 2)
+
+
+def test_underdispersed_counts_give_the_poisson_limit() -> None:
+    data = pd.DataFrame({"n": [2, 3] * 10, "g": list("ab") * 10, "py": [1.0] * 20})
+    fit = negative_binomial("n ~ g", data, exposure="py")
+    assert fit.failed is None
+    assert fit.dispersion == 0.0
+    assert POISSON_LIMIT in fit.variant
+    row = fit.contrast("g", reference="a").iloc[0]
+    assert row["estimate"] == pytest.approx(np.log(1.5))
+    assert row["se"] == pytest.approx(np.sqrt(1 / 20 + 1 / 30))
+
+
+@pytest.mark.parametrize(
+    ("counts", "reason"), [([0] * 8, "no event in these"), ([1, 2, 0, 0, 3, 1, 0, 0], "is b")]
+)
+def test_fails_with_a_reason(counts: list[int], reason: str) -> None:
+    data = pd.DataFrame({"n": counts, "g": list("aabbaabb"), "py": [1.0] * 8})
+    fit = negative_binomial("n ~ g", data, exposure="py")
+    assert fit.failed is not None
+    assert reason in fit.failed
+    assert fit.coefficients.empty
+    assert fit.rate_ratio("g", reference="a").empty
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"n": [0.5, 1, 2, 3]}, "no counts"),
+        ({"py": [-1.0, 1, 1, 1]}, "negative"),
+        ({"g": list("aaaa")}, "only the level"),
+    ],
+)
+def test_bad_input_is_refused(change: dict[str, list[Any]], word: str) -> None:
+    data = pd.DataFrame({"n": [1, 0, 2, 3], "g": list("aabb"), "py": [1.0] * 4} | change)
+    with pytest.raises(UsageError, match=word):
+        negative_binomial("n ~ g", data, exposure="py")
+
+
+def test_random_designs_are_finite_or_failed() -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(60):
+        n = int(rng.integers(6, 40))
+        data = pd.DataFrame(
+            {
+                "n": rng.poisson(rng.gamma(0.6, rng.uniform(0.2, 6), n)),
+                "g": rng.permutation(np.resize(["a", "b"], n)),
+                "py": rng.uniform(0.05, 1.5, n),
+            }
+        )
+        fit = negative_binomial("n ~ g", data, exposure="py")
+        if fit.failed is None:
+            row = fit.rate_ratio("g", reference="a").iloc[0]
+            assert np.isfinite(row.drop(["g", "reference", "df"]).to_numpy(float)).all()
+            assert 0 <= row["p"] <= 1
+            assert row["lower"] <= row["estimate"] <= row["upper"]
