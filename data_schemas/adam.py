@@ -44,11 +44,6 @@ def _known_subject(terms: StudyTerms) -> pa.Check:
 def adsl(terms: StudyTerms) -> pa.DataFrameSchema:
     """Return the schema of ADSL, with the study's own strata and attributes as columns."""
     strata, attributes = supplement_columns(terms)
-    flags = pa.Check(
-        lambda frame: (frame["RANDFL"] == "Y") | (frame["FASFL"] == "N") & (frame["SAFFL"] == "N"),
-        name="flag_needs_randomised",
-        title="RANDFL",
-    )
     return schema(
         "ADSL",
         {
@@ -72,7 +67,6 @@ def adsl(terms: StudyTerms) -> pa.DataFrameSchema:
             "NSESS": whole(0, about="Sessions that took place"),
         },
         key=["USUBJID"],
-        checks=[flags],
     )
 
 

@@ -2,7 +2,8 @@
 
 They follow SDTMIG 3.4 in names and shape, with these differences, which are deliberate:
 
-- ``--REFID`` is the number (`seq`) of the event in the record that a row comes from;
+- ``--REFID`` is the number (`seq`) of the event in the record that a row comes from; while
+  blinded it is its rank among the rows, as the steps between numbers tell who has a device;
 - ``--STRESN`` of a score row is derived again from the items, and ``--ORRES`` is what was
   stored at entry, so that a difference shows;
 - CE holds diary *periods* (days that were observed) beside the *events* in them, told apart
@@ -232,9 +233,9 @@ def ce(terms: StudyTerms) -> pa.DataFrameSchema:
                 name="diary_known",
                 title="CECAT",
             ),
-            pa.Check(_entries_in_period, name="entry_in_period", about="CESTDY"),
-            pa.Check(_periods_apart, name="periods_apart", about="CESTDY"),
-            pa.Check(_no_gap_before, name="no_gap_before", about="CESTDY"),
+            pa.Check(_entries_in_period, name="entry_in_period", title="CESTDY"),
+            pa.Check(_periods_apart, name="periods_apart", title="CESTDY"),
+            pa.Check(_no_gap_before, name="no_gap_before", title="CESTDY"),
         ],
     )
 
@@ -344,7 +345,7 @@ def ex(terms: StudyTerms) -> pa.DataFrameSchema:
         key=["USUBJID", "EXSEQ"],
         checks=[
             _known_subject(terms),
-            pa.Check(_moving_inside, name="moving_within_session", about="EXMOV"),
+            pa.Check(_moving_inside, name="moving_within_session", title="EXMOV"),
             pa.Check(
                 lambda frame: frame["EXSTAT"] != "open", name="session_closed", title="EXSTAT"
             ),

@@ -103,7 +103,6 @@ REMEDIES = {
     "one_analysis_row": "Report this as a defect: two rows are flagged for one analysis visit.",
     "change_is_difference": "Report this as a defect: CHG is not AVAL - BASE.",
     "stop_after_start": "Report this as a defect: an interval without length.",
-    "flag_needs_randomised": "Report this as a defect: a population flag without randomisation.",
     "arm_in_design": "Check the arms of the study design.",
 }
 """Check name to what a person can do about a failure."""

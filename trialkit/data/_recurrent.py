@@ -149,7 +149,7 @@ def time_to_first(sdtm: Frames, design: Design, terms: StudyTerms) -> pd.DataFra
                     "USUBJID": observed.usubjid,
                     "SITEID": sites[observed.usubjid],
                     "PARAMCD": f"TT{diary.paramcd}",
-                    "PARAM": f"Time to first: {diary.label}",
+                    "PARAM": f"Time to first event: {diary.label}",
                     "AVAL": days,
                     "CNSR": censored,
                     "EVNTDESC": why,

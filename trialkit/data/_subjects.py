@@ -21,9 +21,9 @@ def subjects(
 ) -> pd.DataFrame:
     """Return ADSL.
 
-    FASFL is everybody randomised, in the arm of the randomisation (intention to treat); SAFFL
-    has at least one session, or, in a study that has no sessions, is everybody randomised;
-    PPROTFL see `_per_protocol`.
+    FASFL is everybody randomised, in the arm of the randomisation (intention to treat); in a
+    study of one arm, everybody who consented. SAFFL has at least one session, or, in a study
+    that has no sessions, is FASFL. PPROTFL see `_per_protocol`.
     """
     dm = sdtm["DM"].set_index("USUBJID", drop=False)
     frame = dm[["STUDYID", "USUBJID", "SITEID", "ARMCD", "STRATUM", "AGE", "SEX"]].copy()
@@ -32,13 +32,14 @@ def subjects(
         rows = sdtm["SUPPDM"][sdtm["SUPPDM"]["QNAM"] == name].set_index("USUBJID")["QVAL"]
         values = frame["USUBJID"].map(rows)
         frame[name] = pd.to_numeric(values, errors="coerce") if kind == "number" else values
-    randomised = dm["RFSTDTC"].notna()
+    randomised = frame["USUBJID"].isin(_disposition(sdtm, "RANDOMIZED").index)
+    started = dm["RFSTDTC"].notna()
     took_place = sdtm["EX"][sdtm["EX"]["EXSTAT"] != "missed"]
     frame["NSESS"] = frame["USUBJID"].map(took_place.groupby("USUBJID").size()).fillna(0)
-    treated = frame["NSESS"] > 0 if len(sdtm["EX"]) or protocols else randomised
+    treated = frame["NSESS"] > 0 if len(sdtm["EX"]) or protocols else started
     frame["RANDFL"] = _flag(randomised)
-    frame["FASFL"] = _flag(randomised)
-    frame["SAFFL"] = _flag(randomised & treated)
+    frame["FASFL"] = _flag(started)
+    frame["SAFFL"] = _flag(started & treated)
     stopped = _disposition(sdtm, "TREATMENT DISCONTINUED")
     frame["TRTDISDY"] = frame["USUBJID"].map(stopped["DSSTDY"])
     frame["TRTDISRS"] = frame["USUBJID"].map(stopped["DSTERM"])
@@ -64,22 +65,22 @@ def _per_protocol(
 ) -> list[str | None]:
     """Return PPROTFL.
 
-    ``Y`` for the randomised who were delivered at least the protocol's fraction of the planned
+    ``Y`` for those of FASFL who were delivered at least the protocol's fraction of the planned
     sessions, each with its minimum of moving minutes, did not discontinue training and have
-    no major deviation. Null while the arm is not known; without protocols, randomised without
-    a major deviation.
+    no major deviation. Null while the arm is not known; without protocols, FASFL without a
+    major deviation.
     """
     deviations = sdtm["DV"]
     major = set(deviations[deviations["DVCAT"].isin(adam.MAJOR_DEVIATIONS)]["USUBJID"])
     sessions = sdtm["EX"][sdtm["EX"]["EXSTAT"] != "missed"]
     moved = {str(who): rows["EXMOV"] for who, rows in sessions.groupby("USUBJID")}
     flags: list[str | None] = []
-    for usubjid, armcd, randomised, stopped in zip(
-        frame["USUBJID"], frame["ARMCD"], frame["RANDFL"], frame["TRTDISDY"], strict=True
+    for usubjid, armcd, started, stopped in zip(
+        frame["USUBJID"], frame["ARMCD"], frame["FASFL"], frame["TRTDISDY"], strict=True
     ):
         protocol = protocols.get(armcd) if armcd else None
-        kept = randomised == "Y" and usubjid not in major and math.isnan(stopped)
-        if randomised == "Y" and armcd is None:
+        kept = started == "Y" and usubjid not in major and math.isnan(stopped)
+        if started == "Y" and armcd is None:
             flags.append(None)
             continue
         if protocol is not None:
@@ -107,16 +108,14 @@ def _end_of_study(sdtm: Frames, design: Design) -> dict[str, dict[str, Any]]:
     excluded = _disposition(sdtm, "SCREEN FAILURE")["DSTERM"]
     withdrawn = _disposition(sdtm, "WITHDRAWAL")
     ends: dict[str, dict[str, Any]] = {}
-    for usubjid, randomised in zip(
-        sdtm["DM"]["USUBJID"], sdtm["DM"]["RFSTDTC"].notna(), strict=True
-    ):
+    for usubjid, started in zip(sdtm["DM"]["USUBJID"], sdtm["DM"]["RFSTDTC"].notna(), strict=True):
         status, reason, day = "ONGOING", None, held.get(usubjid, math.nan)
         if usubjid in withdrawn.index:
             status, reason = "DISCONTINUED", withdrawn.at[usubjid, "DSTERM"]
             day = withdrawn.at[usubjid, "DSSTDY"]
         elif usubjid in excluded.index:
             status, reason, day = "SCREEN FAILURE", excluded[usubjid], math.nan
-        elif not randomised:
+        elif not started:
             status = "NOT RANDOMIZED"
         elif usubjid in final.index:
             there = final.at[usubjid, "SVOCCUR"] == "Y"

@@ -263,6 +263,8 @@ class _Collector:
 
     def frames(self, *, unblind: bool, mask: bool) -> Frames:
         """Return the tables, ordered and typed."""
+        if self._design.randomisation is None and len(self._design.arms) == 1:
+            self._start_at_consent(show=unblind)
         if unblind:
             self._show_arms()
         self._rows["DM"] = list(self._people.values())
@@ -275,6 +277,16 @@ class _Collector:
         if mask:
             _mask(made)
         return {name: typed(tables[name], made[name]) for name in schema.DOMAINS}
+
+    def _start_at_consent(self, *, show: bool) -> None:
+        """Take consent as study day 0 in a study of one arm that randomises nobody."""
+        arm = self._design.arms[0]
+        failed = {r["USUBJID"] for r in self._rows["DS"] if r["DSDECOD"] == "SCREEN FAILURE"}
+        for usubjid, person in self._people.items():
+            if usubjid not in failed and "RFICDTC" in person:
+                person.setdefault("RFSTDTC", person["RFICDTC"])
+                if show:
+                    person |= {"ARMCD": arm.code, "ARM": arm.label}
 
     def _show_arms(self) -> None:
         labels = {arm.code: arm.label for arm in self._design.arms}
@@ -360,7 +372,7 @@ def _ordered(name: str, rows: list[Row], study: str) -> pd.DataFrame:
 
 
 def _mask(frames: Frames) -> None:
-    """Empty what tells an arm."""
+    """Empty what tells an arm, in place."""
     exposure, adverse, deviations = frames["EX"], frames["AE"], frames["DV"]
     if len(exposure):
         delivered = exposure["EXSTAT"] != "missed"
@@ -376,3 +388,13 @@ def _mask(frames: Frames) -> None:
             DVSESS=None,
         )
     frames["DI"] = frames["DI"].iloc[:0]
+    _rank_sources(frames)
+
+
+def _rank_sources(frames: Frames) -> None:
+    """Replace event numbers by their ranks: a session on a device takes more events."""
+    names = {name: f"{name}REFID" for name, f in frames.items() if f"{name}REFID" in f}
+    numbers = sorted({n for name, column in names.items() for n in frames[name][column]})
+    rank = {number: place for place, number in enumerate(numbers, start=1)}
+    for name, column in names.items():
+        frames[name] = frames[name].assign(**{column: frames[name][column].map(rank)})

@@ -32,8 +32,8 @@ def derive(sdtm: Frames, design: Design, protocols: Mapping[str, Protocol] | Non
     Returns
     -------
     dict of DataFrame
-        ADSL ADFT ADQS, one start-stop frame a diary dataset, ADTTE, ADEX (only where the arms
-        are shown) and ADAE, by `data_schemas.adam`.
+        ADSL ADFT ADQS, one start-stop frame a diary dataset, ADTTE, ADEX and
+        ADAE, by `data_schemas.adam`.
     """
     known = protocols or {}
     terms = study_terms(sdtm, design)
@@ -41,8 +41,7 @@ def derive(sdtm: Frames, design: Design, protocols: Mapping[str, Protocol] | Non
     made |= {name: basic(name, sdtm, design, terms) for name in _basic_names(design)}
     made |= {name: recurrent(name, sdtm, design, terms) for name in diary_frames(design)}
     made["ADTTE"] = time_to_first(sdtm, design, terms)
-    if sdtm["DM"]["ARMCD"].notna().any():
-        made["ADEX"] = _exposure(sdtm, known, terms)
+    made["ADEX"] = _exposure(sdtm, known, terms)
     made["ADAE"] = _adverse(sdtm, terms)
     return made
 

@@ -89,7 +89,7 @@ class Snapshot:
             frame = frames[Path(name).stem]
             if [len(frame), list(frame)] != [entry["rows"], entry["columns"]]:
                 raise _altered(folder, name, "has other rows or columns than the manifest says")
-        shown = bool(frames["DM"]["ARMCD"].notna().any()) if "DM" in frames else False
+        shown = "ADEX.parquet" in files
         if sha256_json(files) != manifest["hash"] or shown != manifest["unblinded"]:
             raise _altered(folder, MANIFEST, "was altered")
         return cls(folder, manifest["hash"], frames, manifest)
@@ -161,7 +161,7 @@ def build_snapshot(study: Study, *, unblind: bool = False) -> Snapshot:
         _reveal(study)
     sdtm = collect(study, unblind=unblind)
     derived = derive(sdtm, study.design, study.protocols)
-    frames = {**sdtm, **derived}
+    frames = {n: frame for n, frame in {**sdtm, **derived}.items() if unblind or n != "ADEX"}
     contents = {f"{name}.parquet": _bytes(frame) for name, frame in sorted(frames.items())}
     files = {
         name: {
