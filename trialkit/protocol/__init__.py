@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trialkit.protocol.check import check_protocol, check_trial
 from trialkit.protocol.conditions import Condition, parse_condition
 from trialkit.protocol.instruments import (
     Instrument,
@@ -19,6 +20,8 @@ __all__ = [
     "Instrument",
     "Protocol",
     "check_items",
+    "check_protocol",
+    "check_trial",
     "find_instrument",
     "instruments_for",
     "load_instruments",

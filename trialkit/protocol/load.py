@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from trialkit._canonical import sha256_file
-from trialkit._yaml import load_yaml, parse_model
 from trialkit.errors import ProtocolFindings
+from trialkit.protocol.check import read_protocol
+from trialkit.protocol.instruments import Instrument
 from trialkit.protocol.model import Protocol
 
 
@@ -15,8 +17,16 @@ def protocol_hash(path: str | Path) -> str:
     return sha256_file(Path(path))
 
 
-def load_protocol(path: str | Path) -> Protocol:
+def load_protocol(
+    path: str | Path, instruments: Mapping[str, Instrument] | None = None
+) -> Protocol:
     """Return the protocol of a file.
+
+    Parameters
+    ----------
+    path : str or Path
+    instruments : mapping, optional
+        Known instruments by code; default: those that ship and those beside the file.
 
     Raises
     ------
@@ -24,12 +34,11 @@ def load_protocol(path: str | Path) -> Protocol:
         If the file has faults; all of them are listed with line and remedy.
     """
     path = Path(path)
-    data, lines, findings = load_yaml(path)
-    protocol, faults = parse_model(Protocol, data, lines) if data is not None else (None, [])
-    if protocol is None or findings:
+    protocol, findings = read_protocol(path, instruments=instruments)
+    if protocol is None:
         raise ProtocolFindings(
-            f"{path.name} has {len(findings + faults)} faults.",
-            findings + faults,
-            remedy=f"Mend them; `trialkit check {path}` lists them again.",
+            f"{path.name} has {len(findings)} fault{'s' if len(findings) > 1 else ''}.",
+            findings,
+            remedy=f"Mend the file; `trialkit check {path}` lists every fault again.",
         )
     return protocol
