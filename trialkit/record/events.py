@@ -201,9 +201,8 @@ class Record:
 
     def _stored_head(self) -> tuple[int, str]:
         query = sa.select(events.c.seq, events.c.hash).order_by(events.c.seq.desc()).limit(1)
-        with storage_guard(self.path), self._lock:
-            row = self._connection.execute(query).first()
-        return (int(row[0]), str(row[1])) if row is not None else (0, GENESIS)
+        rows = self._fetch(query)
+        return (int(rows[0][0]), str(rows[0][1])) if rows else (0, GENESIS)
 
     def read(
         self, kinds: Iterable[str] | None = None, subject: str | None = None, after: int = 0
@@ -241,8 +240,7 @@ class Record:
             ]
         while True:
             bounded = query.where(events.c.seq > after, events.c.seq <= last)
-            with self._lock:
-                rows = self._fetch(bounded)
+            rows = self._fetch(bounded)
             for _, body, digest in rows:
                 yield decode(body, digest)
             if len(rows) < _PAGE:
@@ -252,16 +250,8 @@ class Record:
             yield decode(row["body"], row["hash"])
 
     def _fetch(self, query: sa.Select[Any]) -> list[Any]:
-        try:
+        with self._lock, storage_guard(self.path):
             return list(self._connection.execute(query))
-        except sa.exc.OperationalError as error:
-            if "UTF-8" not in str(error):
-                with storage_guard(self.path):
-                    raise
-            raise ChainBroken(
-                f"{self.path}: an event was altered: its text is not UTF-8.",
-                remedy="Run `trialkit record verify`, and restore the study from a copy.",
-            ) from error
 
     def verify(self, anchors: Mapping[int, str] | None = None) -> ChainReport:
         """Check the whole chain as it is stored; see `trialkit.record.chain.check_chain`.
@@ -274,25 +264,12 @@ class Record:
         return check_chain(self._rows(), last_seq=self.last_given, anchors=anchors)
 
     def _rows(self) -> Iterator[Row]:
-        c, raw, after = events.c, sa.LargeBinary, 0
-        query = (
-            sa.select(
-                c.seq,
-                sa.cast(c.body, raw),
-                sa.cast(c.hash, raw),
-                sa.cast(c.kind, raw),
-                sa.cast(c.at, raw),
-                sa.cast(c.subject, raw),
-            )
-            .order_by(c.seq)
-            .limit(_PAGE)
-        )
+        c, after = events.c, 0
+        query = sa.select(c.seq, *_TEXT, c.kind, c.at, c.subject).order_by(c.seq).limit(_PAGE)
         while True:
-            with self._lock, storage_guard(self.path):
-                rows = list(self._connection.execute(query.where(c.seq > after)))
+            rows = self._fetch(query.where(c.seq > after))
             for seq, body, digest, kind, at, subject in rows:
-                shown = (_text(kind) or "", _text(at) or "", _text(subject))
-                yield Row(seq, body or b"", _text(digest) or "", shown)
+                yield Row(seq, body.encode(errors="surrogateescape"), digest, (kind, at, subject))
             if len(rows) < _PAGE:
                 return
             after = rows[-1][0]
@@ -315,8 +292,7 @@ class Record:
             If the disk is full or read-only; no part of the file was kept.
         """
         query = sa.select(events.c.seq, *_TEXT).order_by(events.c.seq)
-        with self._lock:
-            rows = self._fetch(query)
+        rows = self._fetch(query)
         lines = [canonical_json({"body": body, "hash": digest}) + "\n" for _, body, digest in rows]
         with storage_guard(path):
             write_durably(path, "".join(lines).encode())
@@ -326,10 +302,6 @@ class Record:
         if not self._connection.closed:
             self._connection.close()
             self._connection.engine.dispose()
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode(errors="replace")
 
 
 def read_export(path: Path) -> Iterator[Event]:

@@ -100,13 +100,12 @@ def connect(path: Path, *, write: bool) -> sa.Connection:
 
 
 def _connect(uri: str) -> sa.Connection:
-    engine = sa.create_engine(
-        "sqlite://",
-        creator=lambda: sqlite3.connect(
-            uri, uri=True, check_same_thread=False, timeout=BUSY_MS / 1000
-        ),
-        poolclass=NullPool,
-    )
+    def dial() -> sqlite3.Connection:
+        raw = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=BUSY_MS / 1000)
+        raw.text_factory = lambda text: text.decode(errors="surrogateescape")  # damaged text too
+        return raw
+
+    engine = sa.create_engine("sqlite://", creator=dial, poolclass=NullPool)
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
 
