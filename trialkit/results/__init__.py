@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from trialkit.results.model import FILE, MANIFEST, SCHEMA, Results, validate
-from trialkit.results.one import AnalysisResult
+from trialkit.results.model import AnalysisResult, Results
 from trialkit.results.rows import (
     COLUMNS,
     CONTRASTS,
@@ -16,6 +15,7 @@ from trialkit.results.rows import (
     series_table,
     slug,
 )
+from trialkit.results.store import FILE, MANIFEST, SCHEMA
 
 __all__ = [
     "COLUMNS",
@@ -33,5 +33,4 @@ __all__ = [
     "results_table",
     "series_table",
     "slug",
-    "validate",
 ]

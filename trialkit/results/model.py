@@ -1,34 +1,25 @@
-"""The results of a plan on a snapshot: access by id, views, storage with a hash.
+"""The results of a plan on a snapshot: access by id, and views.
 
-They are stored as one text file, ``results.json``: rows in the order of the plan, floats in
-Python's shortest round-trip form, so that the same input gives the same bytes. Its SHA-256 is
-the hash of the results. The columns are those of :mod:`data_schemas.results`.
+``res.table``, ``res["speed"].plot()``, ``res.summary()``; storage is in `trialkit.results.store`.
 """
 
 from __future__ import annotations
 
 import difflib
 import html
-import json
+import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from trialkit._canonical import canonical_json, sha256_bytes, write_durably
-from trialkit.errors import DataFindings, Finding, IntegrityError, UnknownName, UsageError
-from trialkit.results.one import AnalysisResult
-from trialkit.results.rows import COLUMNS, SERIES_COLUMNS, results_table, series_table
+from trialkit._canonical import sha256_bytes
+from trialkit.errors import UnknownName, UsageError
+from trialkit.results import store
+from trialkit.results.rows import RATIOS, format_value
 
-SCHEMA = "trialkit.results/1"
-FILE = "results.json"
-MANIFEST = "manifest.json"
-
-
-def _lines(table: pd.DataFrame) -> str:
-    """Return a frame's rows as canonical JSON, one row a line; NaN is null."""
-    columns = [[None if v != v else v for v in table[name]] for name in table.columns]
-    return ",\n".join(canonical_json(row) for row in zip(*columns, strict=True))
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class Results:
@@ -71,7 +62,7 @@ class Results:
         """Return one analysis or descriptive table."""
         if analysis not in self.analyses:
             raise self._unknown(analysis, self.analyses)
-        return AnalysisResult(analysis, self.table, self.series, self.meta)
+        return AnalysisResult(analysis, self)
 
     def get(self, identifier: str) -> pd.Series:
         """Return the row of a result.
@@ -139,23 +130,16 @@ class Results:
 
     def to_bytes(self) -> bytes:
         """Return the text that is stored and hashed."""
-        return (
-            '{"schema":' + canonical_json(SCHEMA) + ',\n"meta":' + canonical_json(self.meta) + ",\n"
-            '"columns":'
-            + canonical_json(list(COLUMNS))
-            + ',\n"table":[\n'
-            + _lines(self.table)
-            + '\n],\n"series_columns":'
-            + canonical_json(list(SERIES_COLUMNS))
-            + ',\n"series":[\n'
-            + _lines(self.series)
-            + "\n]}\n"
-        ).encode()
+        return store.to_bytes(self.table, self.series, self.meta)
 
     @property
     def hash(self) -> str:
         """SHA-256 of `to_bytes`."""
         return sha256_bytes(self.to_bytes())
+
+    def validate(self) -> None:
+        """Check both tables against their schemas; DataFindings lists every fault."""
+        store.validate(self.table, self.series)
 
     def save(self, folder: Path | str) -> Path:
         """Write ``results.json`` and its manifest to `folder` (made if needed); return it.
@@ -165,18 +149,8 @@ class Results:
         DataFindings
             If the tables do not meet :mod:`data_schemas.results`.
         """
-        validate(self)
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        data = self.to_bytes()
-        manifest = {
-            "schema": SCHEMA,
-            "files": {FILE: {"sha256": sha256_bytes(data), "rows": len(self.table)}},
-            "hash": sha256_bytes(data),
-        }
-        write_durably(folder / FILE, data)
-        write_durably(folder / MANIFEST, (canonical_json(manifest) + "\n").encode())
-        return folder
+        self.validate()
+        return store.write(Path(folder), self.to_bytes(), rows=len(self.table))
 
     @classmethod
     def load(cls, folder: Path | str, *, expected: str | None = None) -> Results:
@@ -195,55 +169,141 @@ class Results:
         IntegrityError
             If the file does not have its hash.
         """
-        folder = Path(folder)
-        try:
-            data = (folder / FILE).read_bytes()
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UnknownName(
-                f"{folder} holds no readable results: {error}.", remedy="Run `trialkit analyse`."
-            ) from error
-        found = sha256_bytes(data)
-        for wanted in (manifest.get("hash"), expected):
-            if wanted is not None and wanted != found:
-                raise IntegrityError(
-                    f"{folder / FILE} was altered: its SHA-256 is {found}, expected {wanted}.",
-                    remedy="Restore the file, or run the analysis again from the snapshot.",
-                )
-        return cls.from_bytes(data)
+        return cls.from_bytes(store.read(Path(folder), expected))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Results:
         """Read what `to_bytes` wrote."""
-        stored = json.loads(data)
-        if stored.get("schema") != SCHEMA:
-            raise UsageError(
-                f"results of schema {stored.get('schema')!r} cannot be read.",
-                remedy=f"This version reads {SCHEMA}.",
-            )
-        rows = [dict(zip(stored["columns"], row, strict=True)) for row in stored["table"]]
-        points = [dict(zip(stored["series_columns"], p, strict=True)) for p in stored["series"]]
-        return cls(results_table(rows), series_table(points), stored["meta"])
+        return cls(*store.from_bytes(data))
 
 
-def validate(results: Results) -> None:
-    """Check both tables against their schemas; DataFindings lists every fault."""
-    import pandera.errors
+class AnalysisResult:
+    """One analysis (or descriptive table) of a `Results`."""
 
-    from data_schemas.results import ResultsTable, SeriesTable
+    def __init__(self, analysis: str, results: Results) -> None:
+        self.id = analysis
+        self.results = results
+        table, series = results.table, results.series
+        self.table: pd.DataFrame = table[table["analysis"] == analysis].reset_index(drop=True)
+        self.series: pd.DataFrame = series[series["analysis"] == analysis].reset_index(drop=True)
+        self.meta: dict[str, Any] = results.meta.get("analyses", {}).get(analysis, {})
 
-    findings = []
-    for schema, frame in ((ResultsTable, results.table), (SeriesTable, results.series)):
-        try:
-            schema.validate(frame, lazy=True)
-        except pandera.errors.SchemaErrors as error:
-            findings += [
-                Finding(
-                    f"{schema.name}.{case.column}[{case.index}]",
-                    f"{case.check}: {case.failure_case}.",
-                    "Report this defect.",
-                )
-                for case in error.failure_cases.itertuples()
+    @property
+    def label(self) -> str:
+        """The label that the plan gives."""
+        return str(self.table["label"].iloc[0])
+
+    @property
+    def failed(self) -> str | None:
+        """Why the registered comparison failed, or None."""
+        rows = self.registered
+        bad = rows[rows["state"] == "failed"]
+        return str(bad["reason"].iloc[0]) if len(bad) else None
+
+    @property
+    def registered(self) -> pd.DataFrame:
+        """Rows of the registered comparison; empty for a descriptive table."""
+        prefix = self.meta.get("registered")
+        if prefix is None:
+            return self.table.iloc[:0]
+        return self.table[self.table["id"].str.startswith(f"{prefix}.")]
+
+    def statistics(self) -> dict[str, float]:
+        """Return the registered comparison as statistic -> number (NaN where failed)."""
+        rows = self.registered
+        return dict(zip(rows["statistic"], rows["value"], strict=True))
+
+    def comparison(self) -> dict[str, Any]:
+        """Return the registered comparison as one row of `Results.forest`."""
+        found = self.statistics()
+        rows = self.registered
+        first = rows.iloc[0] if len(rows) else self.table.iloc[0]
+        measure = str(first["quantity"])
+        ratio = measure in RATIOS
+        null = float(self.meta.get("null", 0.0))
+        return {
+            "analysis": self.id,
+            "label": self.label,
+            "role": first["role"],
+            "measure": measure,
+            "group": first["group"],
+            "reference": first["reference"],
+            "visit": first["visit"],
+            "unit": None if ratio else first["unit"],
+            "scale": "ratio" if ratio else "difference",
+            "null": math.exp(null) if ratio else null,
+            "better": self.meta.get("better"),
+            **{k: found.get(k, math.nan) for k in ("estimate", "lower", "upper", "p")},
+            "n": self._number("n_subjects"),
+            "state": "failed" if self.failed else "ok",
+            "reason": self.failed,
+        }
+
+    def _number(self, statistic: str) -> float:
+        rows = self.table
+        hit = rows[
+            (rows["quantity"] == "n") & (rows["statistic"] == statistic) & rows["group"].isna()
+        ]
+        return float(hit["value"].iloc[0]) if len(hit) else math.nan
+
+    def line(self) -> str:
+        """Return the registered comparison on one line."""
+        row = self.comparison()
+        mark = f" ({row['role']})" if row["role"] else ""
+        if row["state"] == "failed":
+            return f"{self.label}{mark}: failed: {row['reason']}"
+        found = self.statistics()
+        unit = f" {row['unit']}" if row["unit"] else ""
+        text = f"{self.label}{mark}: {row['measure'].replace('_', ' ')}"
+        if not math.isnan(row["estimate"]):
+            text += f" {format_value('estimate', row['estimate'])}{unit}"
+            level = found.get("level", math.nan)
+            interval = f"{100 * level:.3g} % CI " if not math.isnan(level) else ""
+            low, high = (format_value("estimate", row[k]) for k in ("lower", "upper"))
+            text += f" ({interval}{low} to {high})"
+        text += f", p {format_value('p', row['p'])}"
+        if not math.isnan(adjusted := found.get("p_adjusted", math.nan)):
+            text += f", adjusted p {format_value('p', adjusted)}"
+        if not math.isnan(rejected := found.get("rejected", math.nan)):
+            text += ", null hypothesis " + ("rejected" if rejected else "not rejected")
+        return text
+
+    def summary(self) -> str:
+        """Return estimand, population, method, counts and the registered comparison as text."""
+        first = self.table.iloc[0]
+        if not self.meta:
+            return f"{self.label}: {len(self.table)} statistics"
+        counts = ", ".join(
+            f"{k.replace('_', ' ')} {format_value(k, self._number(k))}"
+            for k in ("n", "n_subjects", "n_missing")
+        )
+        return "\n".join(
+            [
+                self.line(),
+                f"  estimand {first['estimand']}, population {first['population']}",
+                f"  {first['method']}: {first['variant']}",
+                f"  {counts}",
             ]
-    if findings:
-        raise DataFindings("the results do not meet their schema.", findings)
+        )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the analysis: profile of means, survival curves, or the comparison alone."""
+        from trialkit import _figures
+
+        kinds = set(self.series["series"])
+        unit = self.meta.get("unit")
+        if "survival" in kinds:
+            return _figures.survival(self.series, ax=ax, title=self.label)
+        if "profile" in kinds:
+            return _figures.profile(
+                self.series, ax=ax, title=self.label, unit=unit, better=self.meta.get("better")
+            )
+        if not self.meta:
+            raise UsageError(
+                f"{self.id} is a descriptive table and has no figure.", remedy="Use `.table`."
+            )
+        return _figures.forest(pd.DataFrame([self.comparison()]), ax=ax)
+
+    def _repr_html_(self) -> str:
+        shown = self.table[["id", "value", "text", "unit", "state"]]
+        return f"<pre>{html.escape(self.summary())}</pre>" + str(shown.to_html(index=False))
