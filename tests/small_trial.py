@@ -25,7 +25,7 @@ trial:
       - {name: speed_band, paramcd: WS10C, cuts: [0.4, 0.8], levels: [slow, medium, fast]}
 visits:
   - {code: BL, label: Baseline, day: 0, window_days: [-14, 0], baseline: true,
-     assessments: [10MWT, ABC]}
+     assessments: [10MWT, ABC, BBS]}
   - {code: W4, label: Week 4, day: 28, window_days: [-7, 7], assessments: [10MWT, BBS]}
   - {code: W8, label: Week 8, day: 56, window_days: [-7, 7], assessments: [10MWT]}
 diaries:
@@ -52,7 +52,7 @@ limits:
 CONVENTIONAL = """
 session:
   blocks:
-    - {id: walk, kind: therapy, minutes: 10}
+    - {id: walk, kind: overground, minutes: 10}
 """
 WALK = {"TIMED_M": 10, "C1_S": 20.0, "C2_S": 20.0}  # 0.5 m/s
 

@@ -14,7 +14,6 @@ from trialkit._clock import Clock, RealClock
 from trialkit.errors import (
     ChainBroken,
     Duplicate,
-    Finding,
     NotPermitted,
     OutOfOrder,
     ProtocolFindings,
@@ -22,6 +21,7 @@ from trialkit.errors import (
     UnknownName,
     UsageError,
 )
+from trialkit.protocol.check import check_protocol, check_trial
 from trialkit.protocol.load import load_protocol
 from trialkit.protocol.model import Protocol
 from trialkit.record.allocation import AllocationStore, Place
@@ -170,8 +170,7 @@ class Study:
         for path in [*files, *([Path(plan)] if plan else [])]:
             if not path.is_file():
                 raise UnknownName(f"{path}: no such file.", remedy="Give the path of a file.")
-        loaded = {path: load_protocol(path) for path in files}
-        _agree(loaded)
+        loaded = _load_sound(files)
         if design is None:
             if not loaded:
                 raise UsageError("no protocol was given.", remedy="Give one protocol an arm.")
@@ -477,22 +476,20 @@ class Study:
         return f"<Study {self.state.study_id}: {n} participants, {self.state.seq} events>"
 
 
-def _agree(loaded: dict[Path, Protocol]) -> None:
-    """Refuse protocols of different trials, or two of one arm."""
-    first = next(iter(loaded.values()), None)
-    findings = [
-        Finding(f"{path.name}: {part}", "differs from the first protocol.", "Give it alike.")
-        for path, protocol in loaded.items()
-        for part in ("trial", "visits", "diaries")
-        if getattr(protocol, part) != getattr(first, part)
-    ]
-    arms = [protocol.arm for protocol in loaded.values()]
-    findings += [
-        Finding(arm, "two protocols are of this arm.", "Give one protocol an arm.")
-        for arm in sorted({arm for arm in arms if arms.count(arm) > 1})
-    ]
-    if findings:
-        raise ProtocolFindings("the protocols do not agree.", findings, remedy="Mend them.")
+def _load_sound(files: list[Path]) -> dict[Path, Protocol]:
+    """Return the protocols of a trial by file, or raise `ProtocolFindings` with every fault."""
+    for path in files:
+        if findings := check_protocol(path):
+            raise ProtocolFindings(
+                f"{path.name} is not a sound protocol.",
+                findings,
+                remedy=f"Mend it; `trialkit check {path}` lists the faults again.",
+            )
+    if findings := check_trial(files):
+        raise ProtocolFindings(
+            "the protocols of the trial do not agree.", findings, remedy="Mend them together."
+        )
+    return {path: load_protocol(path) for path in files}
 
 
 def check_role(role: str) -> str:
