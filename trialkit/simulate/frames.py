@@ -9,39 +9,61 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
+from trialkit.errors import UsageError
+from trialkit.participants.randomisation import stratum_text
 from trialkit.protocol.instruments import Instrument, score
-from trialkit.protocol.model import Protocol, Stratum
+from trialkit.protocol.load import load_protocol
+from trialkit.protocol.model import Randomisation, Stratum
 from trialkit.record.allocation import draw_part
-from trialkit.simulate.patients import Course, Person, VisitOutcome, course, person
+from trialkit.simulate.patients import Assessment, Course, Person, VisitOutcome, course, person
 from trialkit.simulate.training import attended
 from trialkit.simulate.worlds import COHORT, Cohort, World
+from trialkit.study.design import Design
 
 
 @dataclass(frozen=True)
-class Design:
-    """What frames need of a trial's protocols; make it with :meth:`of`."""
+class Setting:
+    """What frames need of a trial: its id, its design, and how many sessions are planned."""
 
     study_id: str
-    protocols: tuple[Protocol, ...]
-    instruments: dict[str, Instrument]
+    design: Design
+    planned_sessions: int
 
     @classmethod
-    def of(cls, protocols: Sequence[Protocol], instruments: dict[str, Instrument]) -> Design:
-        """Return the design of a trial's protocols, one for each arm."""
-        return cls(protocols[0].trial.id, tuple(protocols), instruments)
+    def of(cls, protocols: Sequence[Path]) -> Setting:
+        """Return the setting of a trial's protocol files, one for each arm."""
+        loaded = {path: load_protocol(path) for path in protocols}
+        first = next(iter(loaded.values()))
+        return cls(first.trial.id, Design.from_protocols(loaded), first.planned_sessions)
 
     @property
     def labels(self) -> dict[str, str]:
         """ARMCD to the label of the arm."""
-        return {arm.code: arm.label for arm in self.protocols[0].trial.arms}
+        return {arm.code: arm.label for arm in self.design.arms}
 
     @property
     def robot(self) -> str:
         """ARMCD of the arm that trains on the device."""
-        return next(a.code for a in self.protocols[0].trial.arms if a.delivery == "device")
+        return next(arm.code for arm in self.design.arms if arm.delivery == "device")
+
+    @property
+    def randomisation(self) -> Randomisation:
+        """How the trial randomises.
+
+        Raises
+        ------
+        UsageError
+            If it does not.
+        """
+        if self.design.randomisation is None:
+            raise UsageError(
+                f"{self.study_id} does not randomise.", remedy="Use protocols of two arms."
+            )
+        return self.design.randomisation
 
 
 @dataclass(frozen=True)
@@ -75,12 +97,17 @@ def numbers_within_sites(everybody: Sequence[Person]) -> list[int]:
     return numbers
 
 
+def score_of(tool: Instrument, entry: Assessment) -> dict[str, float | None]:
+    """Return the scores of one assessment by PARAMCD."""
+    return score(tool, entry.items, entry.status)
+
+
 def scores_at(outcome: VisitOutcome, instruments: dict[str, Instrument]) -> dict[str, float | None]:
     """Return the scores of the instruments of one visit by PARAMCD."""
     found: dict[str, float | None] = {}
     for entry in outcome.assessments:
         if entry.instrument in instruments:
-            found |= score(instruments[entry.instrument], entry.items, entry.status)  # type: ignore[arg-type]
+            found |= score_of(instruments[entry.instrument], entry)
     return found
 
 
@@ -93,7 +120,7 @@ def level(stratum: Stratum, someone: Person, scores: dict[str, float | None]) ->
 
 
 def subjects(
-    design: Design,
+    setting: Setting,
     world: World,
     seed: int,
     randomised: int,
@@ -109,11 +136,8 @@ def subjects(
     arms : dict or None
         USUBJID to ARMCD; None draws permuted blocks as a study would.
     """
-    protocol = design.protocols[0]
-    plan = protocol.trial.randomisation
-    if plan is None:
-        raise ValueError("the trial does not randomise")
-    codes = [arm.code for arm in protocol.trial.arms]
+    plan = setting.randomisation
+    codes = [arm.code for arm in setting.design.arms]
     needed = {s.paramcd for s in plan.strata}
     lists: dict[str, list[str]] = {}
     found: list[Subject] = []
@@ -121,16 +145,17 @@ def subjects(
     for someone, number in zip(everybody, numbers_within_sites(everybody), strict=True):
         if someone.excluded is not None:
             continue
-        usubjid = f"{design.study_id}-{someone.site}-{number:03d}"
+        usubjid = f"{setting.study_id}-{someone.site}-{number:03d}"
         wanted = {
             code: i
-            for code, i in design.instruments.items()
+            for code, i in setting.design.instruments.items()
             if any(s.paramcd in needed for s in i.scores)
         }
         scores = scores_at(someone.baseline, wanted)
-        strata = {s.name: level(s, someone, scores) for s in plan.strata}
+        strata = {"site": someone.site} if plan.by_site else {}
+        strata |= {s.name: level(s, someone, scores) for s in plan.strata}
         if arms is None:
-            key = "|".join([someone.site, *strata.values()])
+            key = stratum_text(strata)
             if not lists.get(key):
                 places = draw_part(
                     f"{seed}-{trial}",
@@ -145,7 +170,7 @@ def subjects(
             arm = lists[key].pop()
         else:
             arm = arms[usubjid]
-        robot = arm == design.robot
+        robot = arm == setting.robot
         found.append(
             Subject(
                 usubjid,
@@ -159,13 +184,13 @@ def subjects(
 
 
 def frames(
-    design: Design, subjects: Sequence[Subject], *, instruments: Sequence[str] | None = None
+    setting: Setting, subjects: Sequence[Subject], *, instruments: Sequence[str] | None = None
 ) -> dict[str, pd.DataFrame]:
     """Return ADSL, ADFT, ADQS, the diary frames and ADTTE of a trial.
 
     Parameters
     ----------
-    design : Design
+    setting : Setting
         The trial.
     subjects : sequence of Subject
         From :func:`subjects`.
@@ -180,33 +205,33 @@ def frames(
     """
     wanted = {
         code: instrument
-        for code, instrument in design.instruments.items()
+        for code, instrument in setting.design.instruments.items()
         if instruments is None or code in instruments
     }
-    diary = design.protocols[0].diaries[0]
-    measured = _findings(design, subjects, wanted)
+    ordered = sorted(subjects, key=lambda s: s.usubjid)
+    measured = _findings(setting, ordered, wanted)
     return {
-        "ADSL": _adsl(design, subjects),
+        "ADSL": _adsl(setting, ordered),
         "ADFT": measured["ADFT"],
         "ADQS": measured["ADQS"],
-        diary.dataset: _recurrent(design, subjects),
-        "ADTTE": _first_event(design, subjects),
+        setting.design.diaries[0].dataset: _recurrent(setting, ordered),
+        "ADTTE": _first_event(setting, ordered),
     }
 
 
-def _adsl(design: Design, subjects: Sequence[Subject]) -> pd.DataFrame:
+def _adsl(setting: Setting, subjects: Sequence[Subject]) -> pd.DataFrame:
     rows = []
-    planned = design.protocols[0].planned_sessions
+    planned = setting.planned_sessions
     for s in subjects:
         sessions = attended(s.person, s.course, planned)
         rows.append(
             {
-                "STUDYID": design.study_id,
+                "STUDYID": setting.study_id,
                 "USUBJID": s.usubjid,
                 "SITEID": s.person.site,
                 "ARMCD": s.arm,
-                "TRT01P": design.labels[s.arm],
-                "STRATUM": "|".join([s.person.site, *s.strata.values()]),
+                "TRT01P": setting.labels[s.arm],
+                "STRATUM": stratum_text(s.strata),
                 **{name.upper(): text for name, text in s.strata.items()},
                 "RANDFL": "Y",
                 "FASFL": "Y",
@@ -214,7 +239,7 @@ def _adsl(design: Design, subjects: Sequence[Subject]) -> pd.DataFrame:
                 "AGE": float(s.person.attributes["age_years"]),
                 "SEX": s.person.attributes["sex"],
                 "TRTDISDY": s.course.discontinued[0] if s.course.discontinued else None,
-                "EOSDY": s.course.withdrawn[0] if s.course.withdrawn else None,
+                "TRTDISRS": s.course.discontinued[1] if s.course.discontinued else None,
                 "NSESS": sessions,
             }
         )
@@ -222,41 +247,38 @@ def _adsl(design: Design, subjects: Sequence[Subject]) -> pd.DataFrame:
 
 
 def _findings(
-    design: Design, subjects: Sequence[Subject], instruments: dict[str, Instrument]
+    setting: Setting, subjects: Sequence[Subject], instruments: dict[str, Instrument]
 ) -> dict[str, pd.DataFrame]:
-    """ADFT and ADQS: one row a score that has a value."""
-    homes = {s.paramcd: i.dataset for i in instruments.values() for s in i.scores}
-    days = {visit.code: visit.day for visit in design.protocols[0].visits}
+    """ADFT and ADQS: one row a score; being unable has a row, with a value or without."""
+    days = {visit.code: visit.day for visit in setting.design.visits}
     rows: dict[str, list[tuple[object, ...]]] = {"ADFT": [], "ADQS": []}
     for s in subjects:
         base: dict[str, float | None] = {}
+        head = (setting.study_id, s.usubjid, s.person.site)
         for outcome in (s.person.baseline, *s.course.visits):
-            found = scores_at(outcome, instruments)
-            if outcome is s.person.baseline:
-                base = found
-            for paramcd, value in found.items():
-                if value is None:
+            first = outcome is s.person.baseline
+            when = (outcome.visit, days[outcome.visit], outcome.day)
+            for entry in outcome.assessments:
+                if entry.instrument not in instruments or entry.status == "not_done":
                     continue
-                start = base.get(paramcd)
-                rows[homes[paramcd]].append(
-                    (
-                        design.study_id,
-                        s.usubjid,
-                        s.person.site,
-                        paramcd,
-                        outcome.visit,
-                        days[outcome.visit],
-                        outcome.day,
-                        value,
-                        start,
-                        None if outcome is s.person.baseline or start is None else value - start,
-                        "Y" if outcome is s.person.baseline else None,
-                        "Y",
+                tool = instruments[entry.instrument]
+                for paramcd, value in score_of(tool, entry).items():
+                    if first:
+                        base[paramcd] = value
+                    start = base.get(paramcd)
+                    change = (
+                        None if first or value is None or start is None else round(value - start, 9)
                     )
-                )
+                    flags = ("Y" if first else None, "Y")
+                    rows[tool.dataset].append((*head, paramcd, *when, value, start, change, *flags))
     columns = ["STUDYID", "USUBJID", "SITEID", "PARAMCD", "AVISIT", "AVISITN", "ADY"]
     columns += ["AVAL", "BASE", "CHG", "ABLFL", "ANL01FL"]
-    return {name: pd.DataFrame(found, columns=columns) for name, found in rows.items()}
+    return {
+        name: pd.DataFrame(found, columns=columns)
+        .astype(dict.fromkeys(("AVAL", "BASE", "CHG"), "float64"))
+        .sort_values(["USUBJID", "PARAMCD", "AVISITN"], kind="stable", ignore_index=True)
+        for name, found in rows.items()
+    }
 
 
 def _covered(subject: Subject) -> list[tuple[int, int, list[tuple[int, int]]]]:
@@ -271,9 +293,9 @@ def _covered(subject: Subject) -> list[tuple[int, int, list[tuple[int, int]]]]:
     return stretches
 
 
-def _recurrent(design: Design, subjects: Sequence[Subject]) -> pd.DataFrame:
+def _recurrent(setting: Setting, subjects: Sequence[Subject]) -> pd.DataFrame:
     """Start-stop intervals at risk; each event closes one on the day after it."""
-    paramcd = design.protocols[0].diaries[0].paramcd
+    paramcd = setting.design.diaries[0].paramcd
     rows: list[tuple[object, ...]] = []
     for s in subjects:
         number = 0
@@ -281,28 +303,28 @@ def _recurrent(design: Design, subjects: Sequence[Subject]) -> pd.DataFrame:
             start = first
             for day, grade in falls:
                 number += 1
-                head = (design.study_id, s.usubjid, s.person.site, paramcd, number)
+                head = (setting.study_id, s.usubjid, s.person.site, paramcd, number)
                 rows.append((*head, float(start), float(day + 1), 1, float(grade)))
                 start = day + 1
             if start <= last:
                 number += 1
-                head = (design.study_id, s.usubjid, s.person.site, paramcd, number)
+                head = (setting.study_id, s.usubjid, s.person.site, paramcd, number)
                 rows.append((*head, float(start), float(last + 1), 0, None))
     columns = ["STUDYID", "USUBJID", "SITEID", "PARAMCD", "EVSEQ", "TSTART", "TSTOP", "EVENT"]
-    return pd.DataFrame(rows, columns=[*columns, "GRADE"])
+    return pd.DataFrame(rows, columns=[*columns, "GRADE"]).astype({"GRADE": "float64"})
 
 
-def _first_event(design: Design, subjects: Sequence[Subject]) -> pd.DataFrame:
+def _first_event(setting: Setting, subjects: Sequence[Subject]) -> pd.DataFrame:
     """Days to the first event, censored at the first day that the diary does not cover."""
-    paramcd = "TT" + design.protocols[0].diaries[0].paramcd
+    paramcd = "TT" + setting.design.diaries[0].paramcd
     rows: list[tuple[object, ...]] = []
     for s in subjects:
         stretches = _covered(s)
-        if not stretches or stretches[0][0] > 0:
-            continue
-        _, last, falls = stretches[0]
-        days = falls[0][0] + 1 if falls else last + 1
-        head = (design.study_id, s.usubjid, s.person.site, paramcd)
+        days, falls = 0, list[tuple[int, int]]()
+        if stretches and stretches[0][0] == 0:
+            _, last, falls = stretches[0]
+            days = falls[0][0] + 1 if falls else last + 1
+        head = (setting.study_id, s.usubjid, s.person.site, paramcd)
         rows.append((*head, float(days), 0 if falls else 1))
     columns = ["STUDYID", "USUBJID", "SITEID", "PARAMCD", "AVAL", "CNSR"]
     return pd.DataFrame(rows, columns=columns)

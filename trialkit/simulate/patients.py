@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from trialkit.protocol.instruments import Status
 from trialkit.simulate.worlds import COHORT, VISIT_DAYS, VISITS, Cohort, World, cholesky
 
 Items = dict[str, float | int | str | None]
@@ -36,7 +37,7 @@ class Assessment:
     """One instrument as it is entered."""
 
     instrument: str
-    status: str
+    status: Status
     items: Items
     code: str | None = None
 
