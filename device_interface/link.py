@@ -165,6 +165,7 @@ class DeviceLink:
         self._passed_ns = 0
         self._arrived: deque[Block] = deque()
         self._closing = False
+        self._threads: list[threading.Thread] = []
         self._seen = time.monotonic()
         self._start_process()
         try:
@@ -177,8 +178,10 @@ class DeviceLink:
         if not self.lockstep:
             column = {c.name: i for i, c in enumerate(self.capability.streams[0].channels)}
             self._state_at = column.get("device_state")
-            threading.Thread(target=self._read_telemetry, daemon=True).start()
-            threading.Thread(target=self._send_keepalives, daemon=True).start()
+            for work in (self._read_telemetry, self._send_keepalives):
+                thread = threading.Thread(target=work, daemon=True)
+                thread.start()
+                self._threads.append(thread)
 
     @property
     def pid(self) -> int:
@@ -330,15 +333,17 @@ class DeviceLink:
 
     def _kill(self) -> None:
         self._closing = True
-        for end in (self._rpc, self._telemetry):
-            end.close()
-        with contextlib.suppress(OSError):
-            os.close(self._urgent)
+        self._rpc.close()
         try:
             self._process.wait(2.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        for thread in self._threads:  # they end by themselves: no process, no telemetry
+            thread.join(2.0)
+        urgent, self._urgent = self._urgent, -1  # a late stop must not reach a reused number
+        os.close(urgent)
+        self._telemetry.close()
 
 
 def _error_of(code: str) -> type[TrialkitError]:

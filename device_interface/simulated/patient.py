@@ -80,19 +80,36 @@ class VirtualPatient:
         """Smallest height of the toe over the belt in swing, in m."""
         return 0.012 + 0.01 * min(1.0, self.ability) * (1.0 - 0.5 * self.tired)
 
-    def answer(self, prompt: str) -> Mapping[str, float] | None:
-        """Return what the patient, or a measurement on the patient, says now."""
+    def trip_chance(self) -> float:
+        """Return the chance of a trip in a block of walking."""
+        return min(0.5, 0.02 + 0.1 * self.tired)
+
+    def answer(self, prompt: str, draw: float) -> Mapping[str, float] | None:
+        """Return what the patient, or a measurement on the patient, says now.
+
+        Parameters
+        ----------
+        prompt : str
+            A sign of a protocol, such as ``rpe`` or ``systolic_mmhg``.
+        draw : float
+            Uniform in [0, 1), for signs that happen by chance.
+        """
         strain = min(1.0, 0.45 * self.effort + 0.5 * self.tired)
         systolic, diastolic = self._pressure
-        answers: dict[str, dict[str, float]] = {
-            "rpe": {"rpe": float(int(6.5 + 14.0 * strain))},
-            "pain": {"pain": min(10.0, float(int(self._pain + 1.5 * self.tired)))},
-            "blood_pressure": {
-                "systolic_mmhg": float(int(systolic + 30.0 * self.effort)),
-                "diastolic_mmhg": float(int(diastolic + 8.0 * self.effort)),
-            },
-            "heart_rate": {"heart_rate_bpm": float(int(self.heart_rate + 0.5))},
-            "spo2": {"spo2_percent": float(int(97.5 - 2.0 * self.tired))},
-            "skin_check": {"skin_redness_minutes": 0.0},
+        answers = {
+            "rpe": 6.5 + 14.0 * strain,
+            "pain_0_10": min(10.0, self._pain + 1.5 * self.tired),
+            "systolic_mmhg": systolic + 30.0 * self.effort,
+            "diastolic_mmhg": diastolic + 8.0 * self.effort,
+            "heart_rate_bpm": self.heart_rate + 0.5,
+            "spo2_percent": 97.5 - 2.0 * self.tired,
+            "trips": 1.0 if draw < self.trip_chance() else 0.0,
+            "knee_collapses": 1.0 if draw > 1.0 - 0.5 * self.trip_chance() else 0.0,
+            "gait_acceptable": 1.0 if self.tired < 0.6 else 0.0,
+            "skin_redness_min": 30.0 * draw * draw,
+            "skin_blister": 0.0,
+            "open_wound": 0.0,
+            "dysreflexia": 0.0,
+            "dvt_or_fracture": 0.0,
         }
-        return answers.get(prompt)
+        return {prompt: float(int(answers[prompt]))} if prompt in answers else None

@@ -47,6 +47,8 @@ class SimulatedGaitTrainer:
         The patient, see `VirtualPatient`; ability in m/s.
     latency_s : float
         From a command to its effect; 0 at stride level.
+    systolic_mmhg, diastolic_mmhg : float
+        At rest.
     faults : iterable of mapping
         ``{"at_s": device time, "kind": one of FAULTS}``.
     serial : str
@@ -91,7 +93,8 @@ class SimulatedGaitTrainer:
         )
         self._patient = patient
         self._weight_kg = weight_kg
-        rng = np.random.Generator(np.random.Philox(seed))
+        rng = np.random.Generator(np.random.Philox(key=[seed, 0]))
+        self._chance = np.random.Generator(np.random.Philox(key=[seed, 1]))
         rates = {p.name: p.rate_per_s for p in self._capability.parameters}
         stream = self._capability.streams[0]
         plant = MotionPlant if rate == "full" else StridePlant
@@ -132,7 +135,7 @@ class SimulatedGaitTrainer:
 
     def ask(self, prompt: str) -> Mapping[str, float] | None:
         """Let the virtual patient answer."""
-        return self._patient.answer(prompt)
+        return self._patient.answer(prompt, float(self._chance.random()))
 
     # --- connection ----------------------------------------------------------------------
 

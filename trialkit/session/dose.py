@@ -1,0 +1,95 @@
+"""Delivered dose from sealed telemetry: what was done, never what was planned.
+
+``minutes`` is the time in which the device ran the session (rests included, holds not);
+``moving_minutes`` the time in which the belt moved; means are over moving time. Steps at
+100 Hz are rises of a vertical ground reaction above 50 N after it was below 20 N; at stride
+level every row with a stride time is two steps.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from device_interface.contract import MOVING_M_S, DeviceState
+from trialkit.record.journal import open_sealed, read_manifest
+from trialkit.record.kinds import Dose
+
+Vector = NDArray[np.float64]
+
+ON_N, OFF_N = 50.0, 20.0
+NOTHING = Dose(minutes=0.0, moving_minutes=0.0, steps=0)
+_SHARED = ["belt_speed_m_s", "support_fraction", "guidance", "device_state"]
+
+
+def delivered(folder: Path, *, logged_minutes: float = 0.0, row_s: float = 0.01) -> Dose:
+    """Return the dose that the sealed telemetry in `folder` shows.
+
+    Parameters
+    ----------
+    logged_minutes : float
+        Minutes of blocks without the device, as the therapist logged them: they count as
+        minutes of the session, and never as moving time.
+    row_s : float
+        Time that one row of the ``motion`` stream stands for.
+
+    Raises
+    ------
+    TelemetryDamaged
+        If the files are not what was sealed.
+    """
+    names = {entry["name"] for entry in read_manifest(folder).manifest["files"]}
+    if "motion.parquet" in names:
+        columns = [*_SHARED, "grf_vertical_l", "grf_vertical_r"]
+        table = open_sealed(folder, "motion", columns=columns)
+        duration = np.full(table.num_rows, row_s)
+        steps = _contacts(_vector(table, "grf_vertical_l")) + _contacts(
+            _vector(table, "grf_vertical_r")
+        )
+        return _dose(table, duration, steps, logged_minutes)
+    if "stride.parquet" in names:
+        table = open_sealed(folder, "stride", columns=[*_SHARED, "duration_s", "stride_time_s"])
+        steps = 2 * int(np.count_nonzero(_vector(table, "stride_time_s") > 0))
+        return _dose(table, _vector(table, "duration_s"), steps, logged_minutes)
+    return NOTHING.model_copy(update={"minutes": round(logged_minutes, 3)})
+
+
+def _vector(table: pa.Table, name: str) -> Vector:
+    column: Vector = table.column(name).to_numpy().astype(np.float64)
+    return column
+
+
+def _contacts(force_n: Vector) -> int:
+    """Count foot contacts: rises above `ON_N` after the force was below `OFF_N`."""
+    if not len(force_n):
+        return 0
+    known = (force_n > ON_N) | (force_n < OFF_N)
+    loaded = force_n[known] > ON_N
+    return int(np.count_nonzero(loaded[1:] & ~loaded[:-1]))
+
+
+def _dose(table: pa.Table, duration: Vector, steps: int, logged_minutes: float) -> Dose:
+    speed = _vector(table, "belt_speed_m_s")
+    moving = speed > MOVING_M_S
+    running = table.column("device_state").to_numpy() == int(DeviceState.RUNNING)
+    seconds = float(duration[running | moving].sum())
+    moved = float(duration[moving].sum())
+    distance = float((speed * duration)[moving].sum())
+
+    def mean(name: str) -> float | None:
+        if moved <= 0:
+            return None
+        return round(float((_vector(table, name) * duration)[moving].sum()) / moved, 4)
+
+    return Dose(
+        minutes=round(seconds / 60.0 + logged_minutes, 3),
+        moving_minutes=round(moved / 60.0, 3),
+        steps=steps,
+        distance_m=round(distance, 1),
+        mean_speed_m_s=round(distance / moved, 4) if moved > 0 else None,
+        mean_support_fraction=mean("support_fraction"),
+        mean_guidance=mean("guidance"),
+    )

@@ -1,0 +1,122 @@
+"""Everything that must hold before a session may touch a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from device_interface.contract import Capability
+from trialkit.errors import OutOfOrder, OutOfRange, RefusedError, WrongArm
+from trialkit.protocol.model import Protocol
+from trialkit.record.state import ParticipantState
+from trialkit.session.adapt import levels_after
+from trialkit.session.program import Program, make_course
+from trialkit.session.schedule import require_day
+from trialkit.study import Study
+from trialkit.study.guards import require_session
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A session that the guards have let through."""
+
+    program: Program
+    protocol: Protocol
+    deviation: str | None
+
+
+def session_id(usubjid: str, number: int) -> str:
+    """Return the id of a session."""
+    return f"{usubjid}-S{number:02d}"
+
+
+def prepare(study: Study, usubjid: str, *, number: int, day: int, reason: str | None) -> Prepared:
+    """Check people, arm, number, day and staffing.
+
+    Raises
+    ------
+    NotPermitted, UnknownName, OutOfOrder, Duplicate, OutOfRange, WrongArm, OutOfWindow
+    RefusedError
+        If the staffing rule does not allow another session now.
+    """
+    study.require("session")
+    _require_staff(study, usubjid)
+    who = require_session(study, usubjid, number)
+    arm = study.design.arm(study.arm_of(usubjid))
+    protocol = study.protocols.get(arm.code)
+    if arm.delivery != "device" or protocol is None or protocol.device is None:
+        raise WrongArm(
+            f"{usubjid} is in arm {arm.label}, whose sessions are not on a device.",
+            remedy="Log the session instead: `trialkit log-session`.",
+        )
+    if number > protocol.planned_sessions:
+        raise OutOfRange(
+            f"session {number}: the protocol plans sessions 1 to {protocol.planned_sessions}.",
+            remedy="Check the number of the session.",
+        )
+    deviation = require_day(protocol.schedule, who, number, day, reason)
+    course = make_course(protocol)
+    levels = levels_after(course.start, _decisions(study, who))
+    program = Program(course, session_id(usubjid, number), levels)
+    return Prepared(program, protocol, deviation)
+
+
+def _require_staff(study: Study, usubjid: str) -> None:
+    active = study.state.open_sessions
+    mine = [s.session for s in active if s.usubjid == usubjid]
+    if mine:
+        raise OutOfOrder(
+            f"session {mine[0]} of {usubjid} is still open.",
+            remedy="Run `trialkit recover` if the program that ran it has ended.",
+        )
+    allowed = min(
+        (p.staffing.max_participants_per_therapist for p in study.protocols.values()), default=1
+    )
+    if len(active) >= allowed:
+        raise RefusedError(
+            f"{len(active)} session(s) are active and the protocol allows {allowed} a therapist.",
+            remedy="End the other session first, or run `trialkit recover` if its program ended.",
+        )
+
+
+def _decisions(study: Study, who: ParticipantState) -> list[dict[str, object]]:
+    if not any(s.opened_seq is not None for s in who.sessions.values()):
+        return []
+    events = study.record.read(kinds=["session.adapted"], subject=who.usubjid)
+    return [event.payload for event in events]
+
+
+def require_capable(protocol: Protocol, capability: Capability) -> None:
+    """Refuse a device that cannot do what the protocol asks.
+
+    Raises
+    ------
+    OutOfRange
+        Listing every parameter that is missing, or whose hard limits or rate do not enclose
+        the protocol's.
+    """
+    need = protocol.device
+    faults: list[str] = []
+    if need is not None and capability.family != need.family:
+        faults.append(f"it is a {capability.family}, not a {need.family}")
+    for name in need.parameters if need is not None else []:
+        if capability.parameter(name) is None:
+            faults.append(f"it has no {name}")
+    for limit in protocol.limits:
+        own = capability.parameter(limit.parameter)
+        if own is None:
+            continue
+        if limit.minimum < own.minimum - 1e-9 or limit.maximum > own.maximum + 1e-9:
+            faults.append(
+                f"{limit.parameter} {limit.minimum}..{limit.maximum} is beyond its "
+                f"{own.minimum}..{own.maximum}"
+            )
+        if limit.rate_per_s > own.rate_per_s + 1e-9:
+            faults.append(
+                f"{limit.parameter} at {limit.rate_per_s} per s is beyond its {own.rate_per_s}"
+            )
+    if faults:
+        raise OutOfRange(
+            f"{capability.model} ({capability.serial}) cannot run {protocol.id}: "
+            f"{'; '.join(faults)}.",
+            remedy="Use another device, or a protocol within its limits.",
+        )
