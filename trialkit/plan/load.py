@@ -1,13 +1,14 @@
-"""Reads a plan file: parsed, or every fault at once."""
+"""Reads a plan file: parsed and checked, or every fault at once."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from trialkit._canonical import sha256_file
-from trialkit._yaml import load_yaml, parse_model
 from trialkit.errors import PlanFindings
+from trialkit.plan.check import read_plan
 from trialkit.plan.model import Plan
+from trialkit.study.design import Design
 
 
 def plan_hash(path: str | Path) -> str:
@@ -15,22 +16,26 @@ def plan_hash(path: str | Path) -> str:
     return sha256_file(Path(path))
 
 
-def load_plan(path: str | Path) -> Plan:
+def load_plan(path: str | Path, design: Design | None = None) -> Plan:
     """Return the plan of a file.
+
+    Parameters
+    ----------
+    path : str or Path
+    design : Design, optional
+        The study that the plan is for; with it, the plan is held against the study.
 
     Raises
     ------
     PlanFindings
-        If the file cannot be read as a plan; every such fault is listed with line and remedy.
-        `trialkit.plan.check_plan` also finds what is wrong between its parts.
+        If the plan has faults; all of them are listed with line and remedy.
     """
     path = Path(path)
-    data, lines, findings = load_yaml(path)
-    plan, faults = parse_model(Plan, data, lines) if data is not None else (None, [])
-    if plan is None or findings:
+    plan, findings = read_plan(path, design)
+    if plan is None:
         raise PlanFindings(
-            f"{path.name} has {len(findings + faults)} faults.",
-            findings + faults,
-            remedy=f"Mend them; `trialkit check {path}` lists them again.",
+            f"{path.name} has {len(findings)} fault{'s' if len(findings) > 1 else ''}.",
+            findings,
+            remedy=f"Mend the file; `trialkit check {path}` lists every fault again.",
         )
     return plan

@@ -107,7 +107,10 @@ class Analysis(Part):
         """Effect under the null hypothesis, on the scale of the estimate."""
         if self.null_value is not None:
             return self.null_value
-        ratio = self.method in RATIO_METHODS or self.options.get("measure") == "ratio"
+        ratio = self.method in RATIO_METHODS or self.options.get("measure") in {
+            "ratio",
+            "odds_ratio",
+        }
         return 1.0 if ratio else 0.0
 
 
