@@ -89,7 +89,9 @@ def _imbalances(flow: Flow) -> Iterable[Finding]:
         return
     yield from _bad_counts("all", whole)
     if "assessed" in whole:
-        parts: dict[str, int] = {k: whole[k].value for k in ("excluded", "randomised") if k in whole}
+        parts: dict[str, int] = {
+            k: whole[k].value for k in ("excluded", "randomised") if k in whole
+        }
         yield from _sum("assessed", whole["assessed"].value, parts)
     allocated = {a: c["allocated"].value for a, c in flow.arms.items() if "allocated" in c}
     yield from _sum("randomised", whole["randomised"].value, allocated)
@@ -163,9 +165,9 @@ class _Box:
 def _said(count: Count | None, name: str, width: int) -> list[str]:
     if count is None:
         return []
-    lines = textwrap.wrap(f"{name} (n = {count.value})", width, subsequent_indent="  ")
+    lines = textwrap.wrap(f"{name} (n\u00a0=\u00a0{count.value})", width, subsequent_indent="  ")
     for reason in count.reasons:
-        text = f"• {reason.label} (n = {reason.value})"
+        text = f"• {reason.label} (n\u00a0=\u00a0{reason.value})"
         lines += textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="     ")
     return lines
 
@@ -195,7 +197,7 @@ def draw_flow(flow: Flow) -> Figure:
     arms = list(flow.arms)
     inner = _WIDE - _LEFT - 0.1
     column = inner / max(len(arms), 2)
-    characters = int((column - 0.3) * 14.2)
+    characters = int((column - 0.3) * 15.2)
     top = _enrolment(flow, inner)
     rows: list[tuple[str, list[_Box]]] = []
     y = top[-1].bottom - _GAP * 1.6

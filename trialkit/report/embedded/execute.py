@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import base64
 import os
+import re
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,15 +77,14 @@ def _run(document: Document, notebook: Any, where: list[Cell | None], folder: Pa
     from nbclient import NotebookClient
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-    manager = _kernel_manager(folder)
-    client = NotebookClient(
-        notebook,
-        km=manager,
-        timeout=TIMEOUT_S,
-        allow_errors=True,
-        resources={"metadata": {"path": str(folder)}},
-    )
-    with _quiet(folder):
+    with _quiet(folder), tempfile.TemporaryDirectory(prefix="tk-") as sockets:
+        client = NotebookClient(
+            notebook,
+            km=_kernel_manager(Path(sockets)),
+            timeout=TIMEOUT_S,
+            allow_errors=True,
+            resources={"metadata": {"path": str(folder)}},
+        )
         try:
             client.execute()
         except (CellTimeoutError, DeadKernelError) as error:
@@ -109,7 +110,10 @@ def _run(document: Document, notebook: Any, where: list[Cell | None], folder: Pa
 
 
 def _kernel_manager(folder: Path) -> Any:
-    """Return a manager whose kernel is this interpreter, whatever kernels are installed."""
+    """Return a manager whose kernel is this interpreter, whatever kernels are installed.
+
+    It is reached through sockets in `folder`, which nobody else on the machine can open.
+    """
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
 
@@ -120,6 +124,8 @@ def _kernel_manager(folder: Path) -> Any:
 
     manager = AsyncKernelManager(kernel_name="python3")
     manager.kernel_spec_manager = ThisInterpreter()
+    manager.transport = "ipc"
+    manager.ip = str(folder / "k")
     manager.connection_file = str(folder / "kernel.json")
     return manager
 
@@ -215,8 +221,6 @@ def _shown(cell: Cell, data: Mapping[str, Any], name: str, folder: Path) -> str:
 
 def _html_as_markdown(text: str) -> str:
     """Return HTML such as a DataFrame's table as Markdown that every format can show."""
-    import re
-
     import pypandoc
 
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)

@@ -1,0 +1,243 @@
+"""Tables of the plan and of its analyses; every number by id, nothing computed here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from trialkit.plan.model import Estimand, Plan
+from trialkit.report.cells import Grid, Numbers, escape
+from trialkit.report.descriptive import readable
+from trialkit.results import CONTRASTS, AnalysisResult, Results
+
+MEASURES = {
+    "difference": "Adjusted difference",
+    "rate_ratio": "Rate ratio",
+    "hazard_ratio": "Hazard ratio",
+    "odds_ratio": "Odds ratio",
+    "risk_difference": "Difference in proportions",
+    "risk_ratio": "Ratio of proportions",
+    "logrank": "Log-rank test",
+}
+STRATEGIES = {
+    "treatment_policy": "treatment policy",
+    "hypothetical": "hypothetical",
+    "composite": "composite",
+    "while_on_treatment": "while on treatment",
+    "principal_stratum": "principal stratum",
+}
+
+
+def about(rows: list[tuple[str, str, bool]]) -> Grid:
+    """Return the table of what this report rests on: name, text, whether it is a hash or an id."""
+    cells = [[n, f"`{t}`" if code else escape(t)] for n, t, code in rows if t]
+    return Grid("What this report rests on", "tbl-about", ["", ""], list(cells), widths=[24, 96])
+
+
+def estimands(plan: Plan) -> Grid:
+    """Return the estimands with their five attributes (ICH E9(R1))."""
+    grid = Grid("Estimands (ICH E9(R1))", "tbl-estimands", ["Attribute", "Content"])
+    grid.widths = [26, 94]
+    for estimand in plan.estimands:
+        used = [a.label for a in plan.analyses if a.estimand == estimand.id]
+        grid.rows.append([f"{escape(estimand.id)}: {escape(', '.join(used)) or 'not analysed'}"])
+        grid.rows += _attributes(plan, estimand)
+    return grid
+
+
+def _attributes(plan: Plan, estimand: Estimand) -> list[list[str]]:
+    population = next((p for p in plan.populations if p.code == estimand.population), None)
+    label = population.label if population is not None else estimand.population
+    rows = [
+        ["Treatment", escape(estimand.treatment)],
+        ["Population", escape(label)],
+        ["Variable", escape(estimand.variable)],
+    ]
+    for event in estimand.intercurrent_events:
+        text = f"{event.event}: {STRATEGIES[event.strategy]} strategy. {event.handling}"
+        rows.append(["Intercurrent event", escape(text)])
+    return [*rows, ["Summary", escape(estimand.summary)]]
+
+
+def registered(results: Results, analysis: str) -> str:
+    """Return the id prefix of an analysis' registered comparison."""
+    return str(results.meta.get("analyses", {}).get(analysis, {}).get("registered", ""))
+
+
+def comparison(one: AnalysisResult, numbers: Numbers, plan: Plan, *, label: str) -> Grid:
+    """Return the registered comparison of an analysis: estimate, interval, p, numbers, method."""
+    row = one.comparison()
+    prefix = registered(one.results, one.id)
+    against = f"{row['group']} against {row['reference']}"
+    grid = Grid(f"{escape(one.label)}: registered comparison", label, ["", ""], widths=[40, 80])
+    first = one.table.iloc[0]
+    unit = f" ({row['unit']})" if isinstance(row["unit"], str) else ""
+    visit = f", {row['visit']}" if isinstance(row["visit"], str) else ""
+    head = MEASURES.get(str(row["measure"]), readable(str(row["measure"])))
+    level = f"{100 * (1 - plan.alpha):g} % confidence interval"
+    grid.rows += [
+        ["Estimand", escape(str(first["estimand"]))],
+        ["Population", escape(str(first["population"]))],
+        ["Comparison", escape(against + visit)],
+    ]
+    if f"{prefix}.estimate" in one.results:
+        grid.rows.append([head + escape(unit), numbers.show(f"{prefix}.estimate")])
+        grid.rows.append([level, numbers.interval(prefix)])
+    for statistic, name in (
+        ("se", "Standard error"),
+        ("df", "Degrees of freedom"),
+        ("statistic", "Test statistic"),
+        ("p", "p (two-sided)"),
+        ("p_adjusted", "p, adjusted for multiplicity"),
+    ):
+        if f"{prefix}.{statistic}" in one.results:
+            grid.rows.append([name, numbers.show(f"{prefix}.{statistic}")])
+    for statistic, name in (
+        ("n_subjects", "Participants analysed"),
+        ("n", "Observations analysed"),
+        ("n_missing", "Missing"),
+    ):
+        grid.rows += _counts(one, numbers, statistic, name)
+    method = f"{first['method']}: {first['variant']}" if first["variant"] else str(first["method"])
+    grid.rows.append(["Method", escape(method)])
+    return grid
+
+
+def _counts(one: AnalysisResult, numbers: Numbers, statistic: str, name: str) -> list[list[str]]:
+    rows = one.table
+    part = rows[(rows["quantity"] == "n") & (rows["statistic"] == statistic)]
+    return [
+        [name + (f", {escape(g)}" if isinstance(g, str) else ""), numbers.show(i)]
+        for i, g in zip(part["id"], part["group"], strict=True)
+    ]
+
+
+def by_group(one: AnalysisResult, numbers: Numbers, *, label: str) -> Grid:
+    """Return what an analysis estimates in each group: means, rates, proportions by visit."""
+    rows = one.table
+    part = rows[
+        ~rows["quantity"].isin([*CONTRASTS, "n", "effect_size", "coefficient"])
+        & rows["group"].notna()
+        & rows["statistic"].isin(["estimate", "mean"])
+    ]
+    caption = f"{escape(one.label)}: estimates by group"
+    head = ["Quantity", "Visit", "Group", "Estimate", "Interval", "n"]
+    grid = Grid(caption, label, head, right=frozenset({3, 4, 5}))
+    for row in part.to_dict("records"):
+        prefix = str(row["id"]).rsplit(".", 1)[0]
+        unit = f" ({row['unit']})" if isinstance(row["unit"], str) else ""
+        grid.rows.append(
+            [
+                escape(readable(str(row["quantity"])) + unit),
+                escape(row["visit"]) if isinstance(row["visit"], str) else "",
+                escape(str(row["group"])),
+                numbers.show(str(row["id"])),
+                numbers.interval(prefix),
+                numbers.maybe(f"{prefix}.n"),
+            ]
+        )
+    return _without_empty(grid)
+
+
+def contrasts(one: AnalysisResult, numbers: Numbers, *, label: str) -> Grid:
+    """Return every comparison of an analysis, the registered one marked."""
+    rows = one.table
+    part = rows[rows["quantity"].isin(CONTRASTS) & rows["statistic"].isin(["estimate"])]
+    chosen = registered(one.results, one.id)
+    head = ["Comparison", "Visit", "Estimate", "Interval", "p"]
+    grid = Grid(f"{escape(one.label)}: comparisons", label, head, right=frozenset({2, 3, 4}))
+    for row in part.to_dict("records"):
+        prefix = str(row["id"]).rsplit(".", 1)[0]
+        measure = MEASURES.get(str(row["quantity"]), readable(str(row["quantity"])))
+        text = f"{measure}, {row['group']} against {row['reference']}"
+        text += " (registered)" if prefix == chosen else ""
+        grid.rows.append(
+            [
+                escape(text),
+                escape(row["visit"]) if isinstance(row["visit"], str) else "",
+                numbers.show(str(row["id"])),
+                numbers.interval(prefix),
+                numbers.maybe(f"{prefix}.p"),
+            ]
+        )
+    return _without_empty(grid)
+
+
+def overview(results: Results, numbers: Numbers, *, label: str) -> Grid:
+    """Return one row an analysis: role, measure, estimate, interval, p."""
+    head = ["Analysis", "Role", "Measure", "Estimate", "Interval", "p"]
+    grid = Grid("Registered comparisons", label, head, right=frozenset({3, 4, 5}))
+    for analysis in results.meta.get("analyses", {}):
+        row, prefix = results[analysis].comparison(), registered(results, analysis)
+        unit = f" ({row['unit']})" if isinstance(row["unit"], str) else ""
+        measure = MEASURES.get(str(row["measure"]), readable(str(row["measure"])))
+        there = f"{prefix}.estimate" in results
+        grid.rows.append(
+            [
+                escape(str(row["label"])),
+                escape(str(row["role"])),
+                escape(measure + unit),
+                numbers.show(f"{prefix}.estimate") if there else "–",
+                numbers.interval(prefix),
+                numbers.maybe(f"{prefix}.p"),
+            ]
+        )
+    return grid
+
+
+def multiplicity(results: Results, plan: Plan, numbers: Numbers, *, label: str) -> Grid:
+    """Return the tested hypotheses in their registered order, with decisions."""
+    head = ["Order", "Hypothesis", "p", "Adjusted p", "Null hypothesis"]
+    name = plan.multiplicity.procedure.replace("_", " ")
+    caption = f"Multiplicity: {name} procedure at {plan.multiplicity.alpha:g}"
+    grid = Grid(caption, label, head, right=frozenset({0, 2, 3}))
+    for order, code in enumerate(plan.multiplicity.order, start=1):
+        prefix = registered(results, code)
+        analysis = plan.analysis(code)
+        decision = "not decided"
+        if f"{prefix}.rejected" in results:
+            number = results.value(f"{prefix}.rejected")
+            said = {1.0: "rejected", 0.0: "not rejected"}.get(number, "not decided")
+            shown = numbers.show(f"{prefix}.rejected")
+            decision = shown.replace(shown[1 : shown.index("]{")], said)
+        grid.rows.append(
+            [
+                str(order),
+                escape(analysis.label if analysis else code),
+                numbers.maybe(f"{prefix}.p"),
+                numbers.maybe(f"{prefix}.p_adjusted"),
+                decision,
+            ]
+        )
+    return grid
+
+
+def printed_ids(numbers: Numbers) -> Grid:
+    """Return every printed number with its place and the id of its result."""
+    head = ["Where", "Printed", "Result id"]
+    grid = Grid("Numbers of this report and the ids of their results", "tbl-ids", head)
+    grid.right, grid.widths = frozenset({1}), [34, 18, 68]
+    seen: set[tuple[str, str]] = set()
+    for one in numbers.printed:
+        if (one.place, one.id) not in seen:
+            seen.add((one.place, one.id))
+            grid.rows.append([escape(one.place), escape(one.text), f"`{one.id}`"])
+    return grid
+
+
+def _without_empty(grid: Grid) -> Grid:
+    """Leave out columns in which no row says anything."""
+    keep = [
+        i
+        for i in range(len(grid.head))
+        if any(len(row) == 1 or row[i] not in {"", "–"} for row in grid.rows)
+    ]
+    right = frozenset(keep.index(i) for i in grid.right if i in keep)
+    rows: list[Any] = [[r[i] for i in keep] if len(r) > 1 else r for r in grid.rows]
+    return Grid(grid.caption, grid.label, [grid.head[i] for i in keep], rows, right)
+
+
+def rows_of(results: Results, table: str) -> pd.DataFrame:
+    """Return the result rows of a descriptive table."""
+    return results.table[results.table["analysis"] == table]
