@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 
 # One module a verb group; each has ``register(app)``.
-GROUPS: tuple[str, ...] = ()
+GROUPS: tuple[str, ...] = ("data",)
 
 for _group in GROUPS:
     import_module(f"trialkit.cli.{_group}").register(app)

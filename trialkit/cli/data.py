@@ -1,0 +1,105 @@
+"""Verbs of the data room: ``import``, ``queries``, ``snapshot``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trialkit.cli._common import JsonOption, StudyOption, UserOption, emit, note
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to `app`."""
+    app.command("snapshot")(snapshot)
+    app.command("queries")(queries)
+    app.command("import")(import_)
+
+
+def snapshot(
+    study: StudyOption,
+    unblind: Annotated[
+        bool, typer.Option("--unblind", help="Show the arms; needs a locked plan.")
+    ] = False,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build the tables of a study into a snapshot with one hash."""
+    from trialkit.data import build_snapshot
+    from trialkit.study import Study
+
+    note("deriving the tables from the record ...")
+    with Study.open(study, actor=user) as opened:
+        built = build_snapshot(opened, unblind=unblind)
+    tables = {name: len(frame) for name, frame in built.frames.items()}
+    what = "unblinded" if built.unblinded else "blinded"
+    lines = [
+        f"snapshot {built.hash[:12]} ({what}): {built.folder}",
+        *(f"  {name:<8} {rows:>7} rows" for name, rows in tables.items() if rows),
+        f"open queries: {built.manifest['queries']}",
+    ]
+    data = {
+        "snapshot": built.hash,
+        "folder": str(built.folder),
+        "unblinded": built.unblinded,
+        "upto_seq": built.upto_seq,
+        "queries": built.manifest["queries"],
+        "tables": tables,
+    }
+    emit(data, "\n".join(lines), as_json=as_json)
+
+
+def queries(study: StudyOption, user: UserOption = None, as_json: JsonOption = False) -> None:
+    """List every failed check of the data; exit status 3 where there are some."""
+    from trialkit.data import queries as open_queries
+    from trialkit.errors import DataFindings
+    from trialkit.study import Study
+
+    with Study.open(study, actor=user, write=False) as opened:
+        found = open_queries(opened)
+    rows: list[dict[str, Any]] = found.to_dict("records")
+    lines = [
+        f"{r['usubjid'] or '-'}  {r['domain']} {r['row']}  {r['column']}={r['value']}  "
+        f"{r['check']}: {r['remedy']}"
+        for r in rows
+    ]
+    text = "\n".join([*lines, f"{len(rows)} open queries"])
+    emit({"queries": rows, "count": len(rows)}, text, as_json=as_json)
+    if rows:
+        raise typer.Exit(DataFindings.exit_status)
+
+
+def import_(
+    data: Annotated[Path, typer.Argument(help="The table: CSV with a header, perhaps gzipped.")],
+    study: StudyOption,
+    mapping: Annotated[
+        str, typer.Option("--map", help="The mapping: a file, or the name of a shipped one.")
+    ],
+    plan: Annotated[
+        str | None, typer.Option("--plan", help="The plan: a file, or the name of a shipped one.")
+    ] = None,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a study from a table in long format, through a mapping."""
+    from trialkit._content import find_content
+    from trialkit.exchange import import_table
+    from trialkit.study.files import login_name
+
+    with import_table(
+        find_content("analyses", mapping),
+        data,
+        study,
+        actor=user or login_name(),
+        plan=find_content("analyses", plan) if plan else None,
+    ) as made:
+        people, events = len(made.state.participants), made.state.seq
+        result = {
+            "study": str(made.folder),
+            "study_id": made.state.study_id,
+            "participants": people,
+            "events": events,
+        }
+    text = f"study {result['study_id']} in {study}: {people} participants, {events} events"
+    emit(result, text, as_json=as_json)
