@@ -189,7 +189,7 @@ def parse(formula: str) -> tuple[str | None, tuple[tuple[str, ...], ...]]:
         parsed = Formula(formula)
     except Exception as error:
         raise UsageError(
-            f"The formula {formula!r} cannot be read: {error}",
+            f"The formula {formula!r} cannot be read: {str(error).splitlines()[0]}",
             remedy="Write it as OUTCOME ~ TERM + TERM*TERM.",
         ) from error
     left, right = getattr(parsed, "lhs", None), getattr(parsed, "rhs", parsed)
@@ -235,9 +235,10 @@ def build_design(
     factors = {name: make_factor(name, read[name], data, columns) for name in expressions}
     terms = code_terms(raw_terms, factors)
     coded = {name: factor.values(columns) for name, factor in factors.items()}
+    for name, values in coded.items():
+        finite_or_refuse(values, name)
     blocks = [term_columns(term, coded, len(rows)) for term in terms]
     full = np.hstack(blocks) if blocks else np.empty((len(rows), 0))
-    finite_or_refuse(full, formula)
     kept, alias = independent(full)
     return Design(
         formula=formula,
@@ -394,11 +395,11 @@ def outcome_values(
     return values
 
 
-def finite_or_refuse(values: Floats, formula: str) -> None:
-    """Refuse infinite or undefined values in a model."""
+def finite_or_refuse(values: Floats, name: str) -> None:
+    """Refuse infinite or undefined values of a factor or outcome."""
     if not np.isfinite(values).all():
         raise UsageError(
-            f"{formula!r} gives infinite or undefined values on complete rows.",
+            f"{name!r} gives infinite or undefined values on complete rows.",
             remedy="Set them to missing, or correct the data.",
         )
 

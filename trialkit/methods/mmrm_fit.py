@@ -19,6 +19,9 @@ from trialkit.methods._design import Design, Floats, Ints, build_design, levels_
 from trialkit.methods.mmrm_likelihood import Optimum, UsLikelihood, maximise, nothing
 from trialkit.methods.mmrm_result import MMRMFit
 
+#: Residual standard deviation of a visit, as a share of the overall one, that counts as none.
+EXACT = 1e-9
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -178,7 +181,7 @@ def lay_out(
         first = int(np.flatnonzero(again)[0])
         raise UsageError(
             f"{int(again.sum())} rows repeat a visit of a subject; the first is {subject} "
-            f"{design.columns[subject][first]!r}, {visit} {design.columns[visit][first]!r}.",
+            f"{design.columns[subject][first]}, {visit} {design.columns[visit][first]}.",
             remedy="Keep one row a subject and visit.",
         )
     groups: tuple[Any, ...] = ()
@@ -214,7 +217,7 @@ def unfit(patterns: mmrm_patterns.Patterns, layout: Layout) -> str | None:
     """Say why the data cannot support the model, or None."""
     if patterns.n_obs <= patterns.p:
         return f"{patterns.n_obs} observations cannot carry {patterns.p} coefficients"
-    if not patterns.reduction.scale > 0.0:
+    if patterns.exact():
         return "the model fits the outcome exactly; there is no residual variance"
     pairs = patterns.pair_counts()
     for g, a, b in np.argwhere(pairs == 0):
@@ -225,4 +228,7 @@ def unfit(patterns: mmrm_patterns.Patterns, layout: Layout) -> str | None:
             f"no subject{where} has both {layout.visits[a]} and {layout.visits[b]}, "
             "so their covariance cannot be estimated"
         )
+    for g, a in np.argwhere(patterns.visit_variances() < EXACT**2):
+        where = f" in {layout.groups[g]}" if layout.groups else ""
+        return f"the model fits visit {layout.visits[a]}{where} exactly; it has no variance"
     return None

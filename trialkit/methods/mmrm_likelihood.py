@@ -33,6 +33,8 @@ MAX_ITERATIONS = 100
 DECREMENT = 1e-9
 #: Smallest eigenvalue of a fitted correlation matrix that is still called regular.
 SINGULAR = 1e-7
+#: The same where the optimiser stopped on its way: the maximum lies on the boundary.
+BOUNDARY = 1e-3
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ def maximise(likelihood: UsLikelihood) -> Optimum:
         if step is None:
             step = newton_step(likelihood, at, gradient, expected)
         if step is None:
-            return nothing(likelihood, "the information matrix is singular")
+            return stuck(likelihood, at, "the information matrix is singular")
         decrement = float(-(gradient @ step))
         if last or (sure and decrement < 1e-20):
             reason = verdict(at.sigma, sure, decrement)
@@ -234,10 +236,10 @@ def maximise(likelihood: UsLikelihood) -> Optimum:
         if moved is None:
             if sure and decrement < 1e-6:  # rounding stops the search at the optimum
                 return Optimum(at, gradient, hessian, b, iteration, verdict(at.sigma, sure, 0.0))
-            return nothing(likelihood, "no step improves the likelihood")
+            return stuck(likelihood, at, "no step improves the likelihood")
         at = moved
         last = sure and decrement < DECREMENT
-    return nothing(likelihood, f"no convergence in {MAX_ITERATIONS} iterations")
+    return stuck(likelihood, at, f"no convergence in {MAX_ITERATIONS} iterations")
 
 
 def newton_step(
@@ -276,11 +278,23 @@ def verdict(sigma: Floats, regular: bool, decrement: float) -> str | None:
         return "the observed information is not positive definite at the end point"
     if decrement > 1e-6:
         return "the gradient did not vanish"
+    return "the covariance matrix is singular" if conditioning(sigma) < SINGULAR else None
+
+
+def conditioning(sigma: Floats) -> float:
+    """Return the smallest eigenvalue of the correlation matrices."""
     size = np.sqrt(np.diagonal(sigma, axis1=1, axis2=2))
-    correlation = sigma / (size[:, :, None] * size[:, None, :])
-    if np.linalg.eigvalsh(correlation).min() < SINGULAR:
-        return "the covariance matrix is singular"
-    return None
+    return float(np.linalg.eigvalsh(sigma / (size[:, :, None] * size[:, None, :])).min())
+
+
+def stuck(likelihood: UsLikelihood, at: Point, reason: str) -> Optimum:
+    """Return a failed optimum, naming a covariance that runs into the boundary as such."""
+    if conditioning(at.sigma) < BOUNDARY:
+        reason = (
+            "the likelihood grows towards a singular covariance matrix "
+            "(too few subjects seen at several visits, or visits that repeat each other)"
+        )
+    return nothing(likelihood, reason)
 
 
 def nothing(likelihood: UsLikelihood, reason: str) -> Optimum:

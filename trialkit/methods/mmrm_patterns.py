@@ -33,11 +33,14 @@ class Reduction:
         Least-squares coefficients.
     scale : float
         Residual standard deviation of least squares.
+    size : float
+        Root mean square of the outcome.
     """
 
     r: Floats
     start: Floats
     scale: float
+    size: float
 
     @property
     def logdet(self) -> float:
@@ -86,6 +89,10 @@ class Patterns:
         """Number of visits."""
         return int(self.observed.shape[1])
 
+    def exact(self) -> bool:
+        """Whether least squares leaves nothing but rounding errors."""
+        return not self.reduction.scale > 1e-12 * self.reduction.size
+
     def pair_counts(self) -> Floats:
         """Count the subjects with both visits of each pair, shape (groups, m, m)."""
         seen = self.observed.astype(np.float64)
@@ -115,8 +122,9 @@ def reduce_model(x: Floats, y: Floats) -> tuple[Floats, Floats, Reduction]:
     projected = q.T @ y
     residual = y - q @ projected
     scale = float(np.sqrt(residual @ residual / max(len(y), 1)))
+    size = float(np.sqrt(y @ y / max(len(y), 1)))
     start = np.linalg.solve(r, projected)
-    return q, residual / (scale or 1.0), Reduction(r, start, scale)
+    return q, residual / (scale or 1.0), Reduction(r, start, scale, size)
 
 
 def collect(
