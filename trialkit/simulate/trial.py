@@ -31,7 +31,7 @@ from trialkit.participants import (
 )
 from trialkit.record.kinds import DiaryEntry, Dose
 from trialkit.record.sign import KeyStore
-from trialkit.session import run_session
+from trialkit.session import Planned, ScriptedOperator, Stop, run_session
 from trialkit.simulate.frames import numbers_within_sites, people
 from trialkit.simulate.patients import Course, DiaryReturn, Person, VisitOutcome, course
 from trialkit.simulate.training import AdverseEvent, TrainingDay, adverse_events, training_days
@@ -144,6 +144,7 @@ class _Trial:
         self._agenda: list[_Action] = []
         self._order = 0
         self._planned = max(p.planned_sessions for p in study.protocols.values())
+        self._minutes = max(p.planned_minutes for p in study.protocols.values() if p.device)
         self._full_left = full_rate
         self._device_sessions = 0
         # about 33 of 36 sessions take place; full-rate ones are spread over the first half
@@ -294,6 +295,10 @@ class _Trial:
         due = self._device_sessions % self._full_every == 0 and self._full_left > 0
         self._device_sessions += 1
         self._full_left -= due
+        script = []
+        if day.stop_after is not None:
+            after_s = 60.0 * day.stop_after * self._minutes
+            script.append(Planned(after_s, Stop(who="participant", code="tired")))
         run_session(
             self._therapist,
             usubjid,
@@ -301,6 +306,7 @@ class _Trial:
             day=day.day,
             device_options=patient_options(someone, day),
             rate="full" if due else "stride",
+            operator=ScriptedOperator(script, name=self._therapist.actor),
         )
 
 

@@ -116,7 +116,7 @@ class Confidence:
 
 @cache
 def confidence(
-    world: World, visit: str = "W12", *, people: int = 1_000_000, seed: int = 81
+    world: World, visit: str = "W12", *, people: int = 300_000, seed: int = 81
 ) -> Confidence:
     """Simulate ABC at baseline and at `visit`, everybody in both arms.
 
@@ -172,7 +172,7 @@ def confidence(
 
 @cache
 def hazard_ratio(
-    world: World, *, people: int = 4000, seed: int = 182, cohort: Cohort = COHORT
+    world: World, *, people: int = 2000, seed: int = 182, cohort: Cohort = COHORT
 ) -> tuple[float, float]:
     """Return the least-false hazard ratio of the first fall, and its Monte Carlo error.
 
