@@ -39,7 +39,7 @@ def commitment(salt: str, usubjid: str, arm: str) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """One place of a list; `part` counts the parts in which a list was drawn, from 1."""
+    """One place of a list; `part` counts the parts in which the list was drawn, from 1."""
 
     place: int
     part: int
@@ -188,13 +188,14 @@ class AllocationStore:
         rows = [(stratum, p.place, p.part, p.arm, p.salt) for p in places]
         with self._connection(write=True) as connection:
             connection.executemany("INSERT INTO places VALUES (?, ?, ?, ?, ?)", rows)
-        self._known.pop(stratum, None)
+        self._known.setdefault(stratum, {}).update({p.place: p for p in places})
 
     def parts(self, stratum: str) -> list[ListPart]:
         """Return the parts of a stratum's list that are drawn, in order."""
         by_part: dict[int, list[Place]] = {}
         for place in self._places(stratum).values():
-            by_part.setdefault(place.part, []).append(place)
+            if place.part:
+                by_part.setdefault(place.part, []).append(place)
         return [
             ListPart(stratum, part, len(places), list_commitment(stratum, places))
             for part, places in sorted(by_part.items())
@@ -211,7 +212,6 @@ class AllocationStore:
     ) -> list[ListPart]:
         """Draw the list of a stratum as far as `place` and return its parts."""
         while place not in self._places(stratum):
-            known = self._places(stratum)
             with self._connection() as connection:
                 seed = connection.execute("SELECT seed FROM secret").fetchone()[0]
             drawn = draw_part(
@@ -221,16 +221,18 @@ class AllocationStore:
                 arms=arms,
                 ratio=ratio,
                 block_sizes=block_sizes,
-                first=max(known, default=0) + 1,
+                first=len(self._places(stratum)) + 1,
             )
             self._store(stratum, drawn)
         return self.parts(stratum)
 
     def add_known(self, stratum: str, arms: Sequence[str]) -> list[Place]:
-        """Store places with given arms after the last one (an imported study) and return them."""
-        first = max(self._places(stratum), default=0) + 1
-        part = len(self.parts(stratum)) + 1
-        places = [Place(first + i, part, arm, secrets.token_hex(16)) for i, arm in enumerate(arms)]
+        """Store places with given arms after the last one (an imported study) and return them.
+
+        They were not drawn here: they belong to part 0, which `parts` leaves out.
+        """
+        first = len(self._places(stratum)) + 1
+        places = [Place(first + i, 0, arm, secrets.token_hex(16)) for i, arm in enumerate(arms)]
         self._store(stratum, places)
         return places
 

@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 import yaml
 from pydantic import Field
 
-from trialkit._yaml import load_yaml, parse_model
+from trialkit._yaml import Model, load_yaml, parse_model
 from trialkit.errors import IntegrityError, UnknownName
 from trialkit.protocol.instruments import Instrument, find_instrument, instruments_for
 from trialkit.protocol.model import Arm, Diary, Part, Protocol, Randomisation, Visit
@@ -60,24 +60,6 @@ class Design(Part):
         data = self.model_dump(mode="json", by_alias=True, exclude_defaults=False)
         return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
 
-    @classmethod
-    def load(cls, path: Path) -> Design:
-        """Read ``design.yaml``.
-
-        Raises
-        ------
-        IntegrityError
-            If it is not a design.
-        """
-        data, lines, findings = load_yaml(path)
-        design, faults = parse_model(cls, data, lines) if data is not None else (None, [])
-        if design is None or findings:
-            raise IntegrityError(
-                f"{path}: not a design: {[*findings, *faults][0]}",
-                remedy="Restore the file from a copy of the study.",
-            )
-        return design
-
     @property
     def baseline_visits(self) -> list[str]:
         """Codes of the baseline visits."""
@@ -98,6 +80,27 @@ class Design(Part):
     def instrument(self, code: str) -> Instrument:
         """Return the instrument of that code, or raise `UnknownName`."""
         return find_instrument(self.instruments, code)
+
+
+def read_pinned(path: Path, model: type[Model]) -> Model:
+    """Read a YAML file whose hash is in the record: parsed, and not judged again.
+
+    A later version of trialkit may find faults in what an earlier one accepted; a study that
+    began stays readable.
+
+    Raises
+    ------
+    IntegrityError
+        If the file is not of the model.
+    """
+    data, lines, findings = load_yaml(path)
+    read, faults = parse_model(model, data, lines) if data is not None else (None, [])
+    if read is None or findings:
+        raise IntegrityError(
+            f"{path}: cannot be read: {[*findings, *faults][0]}",
+            remedy="Read the study with the version of trialkit that wrote it.",
+        )
+    return read
 
 
 def _named(known: Mapping[str, Named], code: str, what: str) -> Named:

@@ -5,25 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import trialkit
 from trialkit._canonical import sha256_file, write_durably
 from trialkit._clock import Clock, RealClock
 from trialkit.errors import (
-    ChainBroken,
     Duplicate,
     NotPermitted,
     OutOfOrder,
-    ProtocolFindings,
-    TrialkitError,
     UnknownName,
     UsageError,
 )
-from trialkit.protocol.check import check_protocol, check_trial
-from trialkit.protocol.load import load_protocol
-from trialkit.protocol.model import Protocol
 from trialkit.record.allocation import AllocationStore, Place
 from trialkit.record.chain import Event
 from trialkit.record.events import Record
@@ -38,12 +31,12 @@ from trialkit.study.files import (
     RECORD,
     StudyFiles,
     WriterLock,
-    check_file,
     copy_into,
     copy_plan,
     login_name,
     new_folder,
 )
+from trialkit.study.shared import Shared, assemble, check_files, fold, load_sound
 from trialkit.study.status import StudyStatus, status_of
 
 # In an imported study, whoever may import may enter what the foreign table holds.
@@ -62,22 +55,6 @@ IMPORTABLE = frozenset(
     }
 )
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
-
-
-@dataclass
-class _Shared:
-    """What all views of one open study share."""
-
-    folder: Path
-    record: Record
-    state: StudyState
-    clock: Clock
-    keys: KeyStore
-    allocation: AllocationStore
-    design: Design
-    protocols: dict[str, Protocol]
-    plan_file: Path | None
-    lock: WriterLock | None
 
 
 class Study:
@@ -104,7 +81,7 @@ class Study:
         Who acts; the role ``none`` holds no permission.
     """
 
-    def __init__(self, shared: _Shared, actor: str) -> None:
+    def __init__(self, shared: Shared, actor: str) -> None:
         self._shared = shared
         self.folder = shared.folder
         self.record = shared.record
@@ -170,7 +147,7 @@ class Study:
         for path in [*files, *([Path(plan)] if plan else [])]:
             if not path.is_file():
                 raise UnknownName(f"{path}: no such file.", remedy="Give the path of a file.")
-        loaded = _load_sound(files)
+        loaded = load_sound(files)
         if design is None:
             if not loaded:
                 raise UsageError("no protocol was given.", remedy="Give one protocol an arm.")
@@ -197,7 +174,7 @@ class Study:
             record: Record | None = None
             try:
                 record = Record.create(folder / RECORD, clock or RealClock())
-                study = cls(_assemble(folder, contents, record, keys, lock), actor)
+                study = cls(assemble(folder, contents, record, StudyState(), keys, lock), actor)
                 study._found(contents, name or actor)
                 contents.write(folder)
             except BaseException:
@@ -268,8 +245,10 @@ class Study:
         try:
             record = Record.open(folder / RECORD, write=write, clock=clock or RealClock())
             try:
-                study = cls(_assemble(folder, contents, record, keys, lock), actor or login_name())
-                study._check(contents)
+                state = fold(record)
+                check_files(folder, contents, state)
+                shared = assemble(folder, contents, record, state, keys, lock)
+                study = cls(shared, actor or login_name())
                 if actor is not None and actor not in study.state.users:
                     raise unknown_name("user", actor, list(study.state.users))
             except BaseException:
@@ -280,20 +259,6 @@ class Study:
                 lock.release()
             raise
         return study
-
-    def _check(self, contents: StudyFiles) -> None:
-        """Compare the files with the hashes in the record."""
-        named = (contents.study_id, contents.title, contents.source)
-        if named != (self.state.study_id, self.state.title, self.state.source) or set(
-            contents.protocols
-        ) != set(self.state.protocol_hashes):
-            raise ChainBroken(
-                f"{self.folder}: study.toml and the record are of different studies.",
-                remedy="Restore study.toml from a copy of the study.",
-            )
-        for arm, file in contents.protocols.items():
-            check_file(self.folder / "protocols" / file, self.state.protocol_hashes[arm])
-        check_file(self.folder / DESIGN, self.state.design_hash)
 
     def __enter__(self) -> Study:
         """Return the study itself."""
@@ -476,78 +441,9 @@ class Study:
         return f"<Study {self.state.study_id}: {n} participants, {self.state.seq} events>"
 
 
-def _load_sound(files: list[Path]) -> dict[Path, Protocol]:
-    """Return the protocols of a trial by file, or raise `ProtocolFindings` with every fault."""
-    for path in files:
-        if findings := check_protocol(path):
-            raise ProtocolFindings(
-                f"{path.name} is not a sound protocol.",
-                findings,
-                remedy=f"Mend it; `trialkit check {path}` lists the faults again.",
-            )
-    if findings := check_trial(files):
-        raise ProtocolFindings(
-            "the protocols of the trial do not agree.", findings, remedy="Mend them together."
-        )
-    return {path: load_protocol(path) for path in files}
-
-
 def check_role(role: str) -> str:
     """Return `role` if a person can have it, or raise `UnknownName`."""
     permissions_of(role)
     if role == "none":
         raise unknown_name("role", role, [])
     return role
-
-
-def _assemble(
-    folder: Path,
-    contents: StudyFiles,
-    record: Record,
-    keys: KeyStore | None,
-    lock: WriterLock | None,
-) -> _Shared:
-    """Read the files of a study around its record, and fold the record into the state."""
-    return _Shared(
-        folder=folder,
-        record=record,
-        state=_fold(record),
-        clock=record.clock,
-        keys=keys or KeyStore(),
-        allocation=AllocationStore(folder),
-        design=Design.load(folder / DESIGN),
-        protocols={
-            arm: load_protocol(folder / "protocols" / name)
-            for arm, name in contents.protocols.items()
-        },
-        plan_file=folder / contents.plan if contents.plan else None,
-        lock=lock,
-    )
-
-
-def _fold(record: Record) -> StudyState:
-    """Return the state of a record whose chain holds.
-
-    Raises
-    ------
-    ChainBroken
-        If it does not; the findings are in ``details``.
-    """
-    state, last = StudyState(), record.last_given
-    try:
-        for event in record.read():
-            if event.seq != state.seq + 1 or event.prev != state.hash:
-                raise ChainBroken(f"event {event.seq} does not follow event {state.seq}.")
-            state.apply(event)
-        whole = state.seq >= last
-    except (TrialkitError, LookupError, ValueError):
-        whole = False
-    if whole:
-        return state
-    report = record.verify()
-    shown = "; ".join(str(finding) for finding in report.findings[:5]) or "it cannot be read"
-    raise ChainBroken(
-        f"{record.path}: the record was altered: {shown}.",
-        remedy="Keep the folder as evidence, and restore the study from a copy.",
-        findings=[str(finding) for finding in report.findings],
-    )

@@ -1,0 +1,117 @@
+"""What all views of one open study share, and how it is read from its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from trialkit._clock import Clock
+from trialkit.errors import ChainBroken, IntegrityError, ProtocolFindings, TrialkitError
+from trialkit.protocol.check import check_trial
+from trialkit.protocol.load import load_protocol
+from trialkit.protocol.model import Protocol
+from trialkit.record.allocation import AllocationStore
+from trialkit.record.events import Record
+from trialkit.record.sign import KeyStore
+from trialkit.record.state import StudyState
+from trialkit.study.design import Design, read_pinned
+from trialkit.study.files import DESIGN, StudyFiles, WriterLock, check_file
+
+
+@dataclass
+class Shared:
+    """What all views of one open study share."""
+
+    folder: Path
+    record: Record
+    state: StudyState
+    clock: Clock
+    keys: KeyStore
+    allocation: AllocationStore
+    design: Design
+    protocols: dict[str, Protocol]
+    plan_file: Path | None
+    lock: WriterLock | None
+
+
+def load_sound(files: list[Path]) -> dict[Path, Protocol]:
+    """Return the protocols of a trial by file, or raise `ProtocolFindings` with every fault."""
+    loaded = {path: load_protocol(path) for path in files}
+    if findings := check_trial(files):
+        raise ProtocolFindings(
+            "the protocols of the trial do not agree.", findings, remedy="Mend them together."
+        )
+    return loaded
+
+
+def assemble(
+    folder: Path,
+    contents: StudyFiles,
+    record: Record,
+    state: StudyState,
+    keys: KeyStore | None,
+    lock: WriterLock | None,
+) -> Shared:
+    """Read the files of a study around its record and state."""
+    return Shared(
+        folder=folder,
+        record=record,
+        state=state,
+        clock=record.clock,
+        keys=keys or KeyStore(),
+        allocation=AllocationStore(folder),
+        design=read_pinned(folder / DESIGN, Design),
+        protocols={
+            arm: read_pinned(folder / "protocols" / name, Protocol)
+            for arm, name in contents.protocols.items()
+        },
+        plan_file=folder / contents.plan if contents.plan else None,
+        lock=lock,
+    )
+
+
+def check_files(folder: Path, contents: StudyFiles, state: StudyState) -> None:
+    """Compare the files of a study with the hashes in its record.
+
+    Raises
+    ------
+    IntegrityError
+        If one was altered.
+    """
+    named = (contents.study_id, contents.title, contents.source, set(contents.protocols))
+    if named != (state.study_id, state.title, state.source, set(state.protocol_hashes)):
+        raise IntegrityError(
+            f"{folder}: study.toml is not the one of this record.",
+            remedy="Restore study.toml from a copy of the study.",
+        )
+    for arm, file in contents.protocols.items():
+        check_file(folder / "protocols" / file, state.protocol_hashes[arm])
+    check_file(folder / DESIGN, state.design_hash)
+
+
+def fold(record: Record) -> StudyState:
+    """Return the state of a record whose chain holds.
+
+    Raises
+    ------
+    ChainBroken
+        If it does not; the findings are in ``details``.
+    """
+    state, last = StudyState(), record.last_given
+    try:
+        for event in record.read():
+            if event.seq != state.seq + 1 or event.prev != state.hash:
+                raise ChainBroken(f"event {event.seq} does not follow event {state.seq}.")
+            state.apply(event)
+        whole = state.seq >= last
+    except (TrialkitError, LookupError, ValueError):
+        whole = False
+    if whole:
+        return state
+    report = record.verify()
+    shown = "; ".join(str(finding) for finding in report.findings[:5]) or "it cannot be read"
+    raise ChainBroken(
+        f"{record.path}: the record was altered: {shown}.",
+        remedy="Keep the folder as evidence, and restore the study from a copy.",
+        findings=[str(finding) for finding in report.findings],
+    )
