@@ -58,7 +58,7 @@ def queries(study: StudyOption, user: UserOption = None, as_json: JsonOption = F
 
     with Study.open(study, actor=user, write=False) as opened:
         found = open_queries(opened)
-    rows: list[dict[str, Any]] = found.to_dict("records")
+    rows: list[dict[Any, Any]] = found.to_dict("records")
     lines = [
         f"{r['usubjid'] or '-'}  {r['domain']} {r['row']}  {r['column']}={r['value']}  "
         f"{r['check']}: {r['remedy']}"
@@ -88,11 +88,11 @@ def import_(
     from trialkit.study.files import login_name
 
     with import_table(
-        find_content("analyses", mapping),
+        find_content("analyses", _file(mapping, ".mapping.yaml")),
         data,
         study,
         actor=user or login_name(),
-        plan=find_content("analyses", plan) if plan else None,
+        plan=find_content("analyses", _file(plan, ".sap.yaml")) if plan else None,
     ) as made:
         people, events = len(made.state.participants), made.state.seq
         result = {
@@ -103,3 +103,8 @@ def import_(
         }
     text = f"study {result['study_id']} in {study}: {people} participants, {events} events"
     emit(result, text, as_json=as_json)
+
+
+def _file(name: str, suffix: str) -> str:
+    """Return a path as it is, and a bare name with the suffix of its kind."""
+    return name if Path(name).exists() or name.endswith(".yaml") else f"{name}{suffix}"
