@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -15,6 +16,19 @@ GROUP = "trialkit.devices"
 def device_names() -> list[str]:
     """Return the names of the drivers that are installed."""
     return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
+@cache
+def _driver(name: str) -> Callable[..., object]:
+    """Return the driver class; a name that does not exist is not remembered."""
+    found = [entry for entry in entry_points(group=GROUP) if entry.name == name]
+    if not found:
+        raise UnknownName(
+            f"no device driver named {name!r}.",
+            remedy=f"Use one of: {', '.join(device_names()) or '(none installed)'}.",
+        )
+    driver: Callable[..., object] = found[0].load()
+    return driver
 
 
 def load_driver(name: str, options: Mapping[str, Any]) -> Device:
@@ -34,13 +48,7 @@ def load_driver(name: str, options: Mapping[str, Any]) -> Device:
     UsageError
         If the driver does not know an option, or is no `Device`.
     """
-    found = [entry for entry in entry_points(group=GROUP) if entry.name == name]
-    if not found:
-        raise UnknownName(
-            f"no device driver named {name!r}.",
-            remedy=f"Use one of: {', '.join(device_names()) or '(none installed)'}.",
-        )
-    driver = found[0].load()
+    driver = _driver(name)
     try:
         device = driver(**options)
     except (TypeError, ValueError) as error:

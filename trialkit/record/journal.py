@@ -34,7 +34,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from trialkit._canonical import canonical_json, sha256_bytes, sha256_file, sync_folder
+from trialkit._canonical import canonical_json, sha256_bytes, sync_folder
 from trialkit.errors import Duplicate, StorageRefused, TelemetryDamaged
 from trialkit.record.kinds import SealedFile
 
@@ -374,7 +374,7 @@ def _write_parquet(path: Path, content: JournalContent) -> dict[str, Any]:
     )
     data = sink.getvalue().to_pybytes()
     _write_synced(path, data)
-    back = pq.read_table(pa.py_buffer(path.read_bytes()), page_checksum_verification=True)
+    back = _read_parquet(pa.py_buffer(path.read_bytes()), None)
     if not back.equals(table.cast(back.schema)):
         raise TelemetryDamaged(
             f"{path} does not read back as it was written.",
@@ -394,6 +394,12 @@ def _write_parquet(path: Path, content: JournalContent) -> dict[str, Any]:
             if f.metadata and b"unit" in f.metadata
         },
     }
+
+
+def _read_parquet(source: pa.Buffer, columns: Sequence[str] | None) -> pa.Table:
+    wanted = None if columns is None else list(columns)
+    with pq.ParquetFile(source, page_checksum_verification=True) as parquet:
+        return parquet.read(columns=wanted)
 
 
 def read_manifest(folder: Path, *, sha256: str | None = None) -> Sealed:
@@ -447,12 +453,13 @@ def open_sealed(
     name = f"{stream}.parquet"
     entry = next((f for f in sealed.manifest["files"] if f["name"] == name), None)
     path = folder / name
-    if entry is None or not path.is_file() or sha256_file(path) != entry["sha256"]:
+    data = path.read_bytes() if path.is_file() else b""
+    if entry is None or sha256_bytes(data) != entry["sha256"]:
         raise TelemetryDamaged(
             f"{path} is not what was sealed.", remedy="Restore it from a backup."
         )
     try:
-        return pq.read_table(path, columns=columns, page_checksum_verification=True)
+        return _read_parquet(pa.py_buffer(data), columns)
     except (pa.ArrowException, OSError) as error:
         raise TelemetryDamaged(
             f"{path} cannot be read: {error}.", remedy="Restore it from a backup."

@@ -310,16 +310,16 @@ def _finish(state: State) -> Result:
 
 
 def _tick(state: State, tick: w.Tick) -> Result:
-    state = replace(state, t_s=state.t_s + tick.dt_s)
+    seen = tick.summary
+    t_s = state.t_s + tick.dt_s
+    if state.phase in ("planned", "ready") or not seen.measures:
+        state = replace(state, t_s=t_s)
+    else:
+        signs = {**state.signs, **seen.measures}
+        block_signs = {**state.block_signs, **seen.measures}
+        state = replace(state, t_s=t_s, signs=signs, block_signs=block_signs)
     if state.phase in ("planned", "ready"):
         return state, ()
-    seen = tick.summary
-    if seen.measures:
-        state = replace(
-            state,
-            signs={**state.signs, **seen.measures},
-            block_signs={**state.block_signs, **seen.measures},
-        )
     if seen.device_state is not None and DeviceState(seen.device_state) in FAILED:
         name = DeviceState(seen.device_state).name.lower()
         return _failed(state, w.DeviceFailed(f"{name}-{seen.fault_code}"))
