@@ -43,12 +43,15 @@ SERIES_COLUMNS: tuple[str, ...] = (
     "upper",
     "n",
 )
-RATIOS = frozenset({"rate_ratio", "hazard_ratio", "odds_ratio", "risk_ratio"})
+RATIOS = frozenset(
+    {"rate_ratio", "hazard_ratio", "odds_ratio", "risk_ratio", "conditional_odds_ratio"}
+)
 CONTRASTS: tuple[str, ...] = (
     "difference",
     "rate_ratio",
     "hazard_ratio",
     "odds_ratio",
+    "conditional_odds_ratio",
     "risk_difference",
     "risk_ratio",
     "logrank",
@@ -141,7 +144,10 @@ class ResultRows:
         text: str | None = None,
         reason: str | None = None,
     ) -> None:
-        """Add a statistic. Not finite and without a text of its own, it is a failed row."""
+        """Add a statistic. Not finite and without a text of its own, it is a failed row.
+
+        `unit` None takes that of the analysis; empty text is no unit.
+        """
         number = None if value is None else float(value)
         if number is not None and not math.isfinite(number):
             number = None
@@ -167,7 +173,7 @@ class ResultRows:
             "reason": (reason or "not estimable from these data") if failed else None,
         }
         if unit is not None:
-            row["unit"] = unit
+            row["unit"] = unit or None
         self.rows.append(row)
 
 
