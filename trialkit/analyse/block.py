@@ -97,7 +97,9 @@ def contrast_rows(
     block: Block, prepared: Prepared, table: pd.DataFrame, quantity: str, visit: str | None = None
 ) -> None:
     """Write comparisons: one prefix a row of the table; the registered one is remembered."""
-    shown = shifted(table, prepared.analysis.null, quantity in RATIOS)
+    ratio = quantity in RATIOS
+    null = prepared.analysis.null if quantity == block.quantity else 1.0 if ratio else 0.0
+    shown = shifted(table, null, ratio)
     for row in shown.to_dict("records"):
         at = str(row["AVISIT"]) if "AVISIT" in row else visit
         place = {
@@ -108,13 +110,13 @@ def contrast_rows(
         for name in _STATISTICS:
             if name == "df" and math.isinf(row["df"]):
                 continue  # the normal distribution
-            note = SE_OF_LOG if name == "se" and quantity in RATIOS else None
+            note = SE_OF_LOG if name == "se" and ratio else None
             unit = prepared.analysis.unit if name in _WITH_UNIT else None
             block.rows.add(
                 quantity,
                 name,
                 row[name],
-                unit="" if quantity in RATIOS else unit or "",
+                unit="" if ratio else unit or "",
                 text=note if note and math.isfinite(row[name]) else None,
                 **place,
             )
@@ -129,12 +131,15 @@ _WITH_UNIT = frozenset({"estimate", "se", "lower", "upper", "mean", "sd"})
 
 
 def shifted(table: pd.DataFrame, null: float, ratio: bool) -> pd.DataFrame:
-    """Return the table with statistic and p against `null` (on the log scale for ratios)."""
-    if null == 0.0 or table.empty:
+    """Return the table with statistic and p against another null hypothesis.
+
+    `null` is on the scale of the estimate; the usual one (1 for a ratio, else 0) changes nothing.
+    """
+    if null == (1.0 if ratio else 0.0) or table.empty:
         return table
     out = table.copy()
-    value = np.log(out["estimate"]) if ratio else out["estimate"]
-    statistic = (value - null) / out["se"]
+    gap = np.log(out["estimate"]) - math.log(null) if ratio else out["estimate"] - null
+    statistic = gap / out["se"]
     df = out["df"].to_numpy(dtype=np.float64)
     tail = np.where(
         np.isfinite(df),

@@ -220,7 +220,6 @@ class AnalysisResult:
         first = rows.iloc[0] if len(rows) else self.table.iloc[0]
         measure = str(first["quantity"])
         ratio = measure in RATIOS
-        null = float(self.meta.get("null", 0.0))
         return {
             "analysis": self.id,
             "label": self.label,
@@ -231,7 +230,7 @@ class AnalysisResult:
             "visit": first["visit"],
             "unit": None if ratio else first["unit"],
             "scale": "ratio" if ratio else "difference",
-            "null": math.exp(null) if ratio else null,
+            "null": float(self.meta.get("null", 1.0 if ratio else 0.0)),
             "better": self.meta.get("better"),
             **{k: found.get(k, math.nan) for k in ("estimate", "lower", "upper", "p")},
             "n": self._number("n_subjects"),
