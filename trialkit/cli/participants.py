@@ -1,0 +1,419 @@
+"""Verbs about participants: from ``enrol`` to ``withdraw``. Each appends to the record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trialkit.cli._common import JsonOption, StudyOption, UserOption, emit
+from trialkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from trialkit.record import Event
+
+Who = Annotated[str, typer.Argument(metavar="USUBJID", help="The participant.")]
+DayOption = Annotated[
+    int | None,
+    typer.Option("--day", help="Study day; default: today, counted from randomisation."),
+]
+CodeOption = Annotated[str, typer.Option("--code", help="Reason code, such as ILLNESS.")]
+NumberOption = Annotated[int, typer.Option("--number", help="Number of the session, from 1.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to `app`."""
+    app.command("enrol")(enrol)
+    app.command("consent")(consent)
+    app.command("exclude")(exclude)
+    app.command("randomise")(randomise)
+    app.command("visit")(visit)
+    app.command("assess")(assess)
+    app.command("diary")(diary)
+    app.command("ae")(ae)
+    app.command("discontinue")(discontinue)
+    app.command("withdraw")(withdraw)
+    app.command("miss-session")(miss_session)
+    app.command("log-session")(log_session)
+
+
+def _show(event: Event, text: str, as_json: bool, **more: Any) -> None:
+    data = {
+        "seq": event.seq,
+        "kind": event.kind,
+        "subject": event.subject,
+        "at": event.at,
+        "hash": event.hash,
+        "payload": event.payload,
+        **more,
+    }
+    emit(data, f"{text} (event {event.seq})", as_json=as_json)
+
+
+def _pairs(texts: list[str] | None, option: str) -> dict[str, Any]:
+    """Return NAME=VALUE texts as a mapping; numbers become numbers, an empty value None."""
+    found: dict[str, Any] = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{option} {text}: not NAME=VALUE.", remedy="Write NAME=VALUE.")
+        if name in found:
+            raise UsageError(f"{option} {name} is given twice.", remedy="Give it once.")
+        found[name] = _value(value)
+    return found
+
+
+def _value(text: str) -> int | float | str | None:
+    if not text:
+        return None
+    for kind in (int, float) if "_" not in text else ():
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def enrol(
+    study: StudyOption,
+    site: Annotated[str, typer.Option("--site", help="Site: letters and digits.")],
+    usubjid: Annotated[
+        str | None,
+        typer.Argument(metavar="USUBJID", help="Default: the next number of the site."),
+    ] = None,
+    attributes: Annotated[
+        list[str] | None,
+        typer.Option("--attribute", help="A baseline fact, NAME=VALUE; repeatable."),
+    ] = None,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Enter a person and print the USUBJID."""
+    from trialkit import participants
+    from trialkit.study import Study
+
+    with Study.open(study, actor=user) as opened:
+        event = participants.enrol(
+            opened, usubjid, site=site, attributes=_pairs(attributes, "--attribute")
+        )
+    _show(event, str(event.subject), as_json)
+
+
+def consent(
+    usubjid: Who,
+    study: StudyOption,
+    version: Annotated[str, typer.Option("--version", help="Version of the information sheet.")],
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record consent."""
+    from trialkit import participants
+    from trialkit.study import Study
+
+    with Study.open(study, actor=user) as opened:
+        event = participants.consent(opened, usubjid, version=version)
+    _show(event, f"{usubjid} consented to version {version}", as_json)
+
+
+def exclude(
+    usubjid: Who,
+    study: StudyOption,
+    code: CodeOption,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record that a person was assessed for eligibility and will not be randomised."""
+    from trialkit import participants
+    from trialkit.study import Study
+
+    with Study.open(study, actor=user) as opened:
+        event = participants.exclude(opened, usubjid, code=code)
+    _show(event, f"{usubjid} excluded: {code}", as_json)
+
+
+def randomise(
+    usubjid: Who, study: StudyOption, user: UserOption = None, as_json: JsonOption = False
+) -> None:
+    """Take the next place of the concealed list; the arm is shown to whoever may see it."""
+    from trialkit import participants
+    from trialkit.study import Study
+
+    with Study.open(study, actor=user) as opened:
+        done = participants.randomise(opened, usubjid)
+        arm = opened.arm_of(usubjid) if opened.may("see_allocation") else None
+    text = f"{usubjid} randomised: place {done.place} of {done.stratum}"
+    shown = {"stratum": done.stratum, "place": done.place, "arm": arm}
+    _show(done.event, f"{text}, arm {arm}" if arm else text, as_json, **shown)
+
+
+def visit(
+    usubjid: Who,
+    visit: Annotated[str, typer.Argument(help="Visit code, such as W4.")],
+    study: StudyOption,
+    day: DayOption = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Needed out of the window; raises a deviation.")
+    ] = None,
+    missed: Annotated[
+        str | None, typer.Option("--missed", help="It did not take place: the reason code.")
+    ] = None,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record that a visit took place, or with --missed that it did not."""
+    from trialkit import participants
+    from trialkit.study import Study
+
+    if missed is not None and (day is not None or reason is not None):
+        raise UsageError("--missed excludes --day and --reason.", remedy="Give --missed alone.")
+    with Study.open(study, actor=user) as opened:
+        if missed is not None:
+            event = participants.miss_visit(opened, usubjid, visit, code=missed)
+            text = f"{visit} of {usubjid} missed: {missed}"
+        else:
+            when = participants.study_day(opened, usubjid) if day is None else day
+            event = participants.hold_visit(opened, usubjid, visit, day=when, reason=reason)
+            text = f"{visit} of {usubjid} held on day {when}"
+    _show(event, text, as_json)
+
+
+def assess(
+    usubjid: Who,
+    visit: Annotated[str, typer.Argument(help="Visit code, such as BL.")],
+    instrument: Annotated[str, typer.Argument(help="Instrument code, such as 10MWT.")],
+    study: StudyOption,
+    item: Annotated[
+        list[str] | None, typer.Option("--item", help="An entry, ITEM=VALUE; repeatable.")
+    ] = None,
+    items: Annotated[
+        Path | None, typer.Option("--items", help="A JSON file of entries: {ITEM: VALUE}.")
+    ] = None,
+    unable: Annotated[bool, typer.Option("--unable", help="The participant could not.")] = False,
+    not_done: Annotated[
+        str | None, typer.Option("--not-done", help="It was not done: the reason code.")
+    ] = None,
+    correct: Annotated[
+        bool, typer.Option("--correct", help="Correct what is recorded; needs --reason.")
+    ] = False,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why it is corrected.")] = None,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record one instrument at a visit, or correct it; prints the scores."""
+    from trialkit import participants
+    from trialkit.study import Study
+
+    entries = _entries(items) | _pairs(item, "--item")
+    if unable and not_done:
+        raise UsageError("--unable excludes --not-done.", remedy="Give one of them.")
+    status: Any = "unable" if unable else "not_done" if not_done else "done"
+    where: dict[str, Any] = {"visit": visit, "instrument": instrument, "items": entries}
+    with Study.open(study, actor=user) as opened:
+        if correct:
+            event = participants.correct(
+                opened, usubjid, status=status, reason=reason or "", **where
+            )
+        elif reason is not None:
+            raise UsageError("--reason is for corrections.", remedy="Add --correct.")
+        else:
+            event = participants.assess(opened, usubjid, status=status, code=not_done, **where)
+    scores = ", ".join(
+        f"{name} {'no score' if value is None else value}"
+        for name, value in event.payload["scores"].items()
+    )
+    _show(event, f"{instrument} at {visit} of {usubjid}: {scores}", as_json)
+
+
+def _entries(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: {error}.", remedy='Give a JSON file {"ITEM": value}.') from error
+    plain = isinstance(data, dict) and not any(
+        isinstance(value, list | dict | bool) for value in data.values()
+    )
+    if not plain:
+        raise UsageError(f"{path}: not a table of items.", remedy='Write {"ITEM": value}.')
+    return dict(data)
+
+
+def diary(
+    usubjid: Who,
+    diary: Annotated[str, typer.Argument(help="PARAMCD of the diary, such as FALL.")],
+    study: StudyOption,
+    from_day: Annotated[int, typer.Option("--from", help="First observed study day.")],
+    to_day: Annotated[int, typer.Option("--to", help="Last observed study day.")],
+    entries: Annotated[
+        list[str] | None,
+        typer.Option("--entry", help="An event: DAY, or DAY:GRADE; repeatable."),
+    ] = None,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record a returned diary; days that no diary covers are not exposure."""
+    from trialkit import participants
+    from trialkit.study import Study
+
+    listed = [_diary_entry(text) for text in entries or []]
+    with Study.open(study, actor=user) as opened:
+        event = participants.return_diary(
+            opened, usubjid, diary=diary, from_day=from_day, to_day=to_day, entries=listed
+        )
+    text = f"{diary} diary of {usubjid}, day {from_day} to {to_day}: {len(listed)} entries"
+    _show(event, text, as_json)
+
+
+def _diary_entry(text: str) -> dict[str, int | None]:
+    day, _, grade = text.partition(":")
+    try:
+        return {"day": int(day), "grade": int(grade) if grade else None}
+    except ValueError as error:
+        raise UsageError(f"--entry {text}.", remedy="Write DAY or DAY:GRADE.") from error
+
+
+def ae(
+    usubjid: Who,
+    study: StudyOption,
+    term: Annotated[str, typer.Option("--term", help="What happened.")],
+    category: Annotated[str, typer.Option("--category", help="Category, such as skin or fall.")],
+    severity: Annotated[str, typer.Option("--severity", help="mild, moderate or severe.")],
+    day: DayOption = None,
+    serious: Annotated[bool, typer.Option("--serious", help="It is serious.")] = False,
+    related_device: Annotated[
+        bool, typer.Option("--related-device", help="Related to the device.")
+    ] = False,
+    related_training: Annotated[
+        bool, typer.Option("--related-training", help="Related to the training.")
+    ] = False,
+    device_deficiency: Annotated[
+        bool, typer.Option("--device-deficiency", help="With a deficiency of the device.")
+    ] = False,
+    unexpected: Annotated[bool, typer.Option("--unexpected", help="It was not expected.")] = False,
+    outcome: Annotated[str, typer.Option("--outcome", help="Outcome, if known.")] = "unknown",
+    session: Annotated[
+        str | None, typer.Option("--session", help="The session in which it happened.")
+    ] = None,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Report an adverse event; relatedness, severity and seriousness are kept apart."""
+    from trialkit import participants
+    from trialkit.study import Study
+
+    level: Any = severity
+    with Study.open(study, actor=user) as opened:
+        event = participants.report_ae(
+            opened,
+            usubjid,
+            term=term,
+            category=category,
+            day=participants.study_day(opened, usubjid) if day is None else day,
+            severity=level,
+            serious=serious,
+            related_device=related_device,
+            related_training=related_training,
+            device_deficiency=device_deficiency,
+            expected=not unexpected,
+            outcome=outcome,
+            session=session,
+        )
+    what = "serious adverse event" if serious else "adverse event"
+    _show(event, f"{what} of {usubjid}: {term}, {severity}", as_json)
+
+
+def discontinue(
+    usubjid: Who,
+    study: StudyOption,
+    code: CodeOption,
+    day: DayOption = None,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record that a participant stopped the training; visits go on."""
+    from trialkit import participants
+    from trialkit.study import Study
+
+    with Study.open(study, actor=user) as opened:
+        when = participants.study_day(opened, usubjid) if day is None else day
+        event = participants.discontinue_training(opened, usubjid, day=when, code=code)
+    _show(event, f"{usubjid} discontinued the training on day {when}: {code}", as_json)
+
+
+def withdraw(
+    usubjid: Who,
+    study: StudyOption,
+    code: CodeOption,
+    day: DayOption = None,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record that a participant left the study."""
+    from trialkit import participants
+    from trialkit.study import Study
+
+    with Study.open(study, actor=user) as opened:
+        when = participants.study_day(opened, usubjid) if day is None else day
+        event = participants.withdraw(opened, usubjid, day=when, code=code)
+    _show(event, f"{usubjid} withdrew on day {when}: {code}", as_json)
+
+
+def miss_session(
+    usubjid: Who,
+    study: StudyOption,
+    number: NumberOption,
+    code: CodeOption,
+    day: DayOption = None,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record that a planned session did not take place."""
+    from trialkit import participants
+    from trialkit.study import Study
+
+    with Study.open(study, actor=user) as opened:
+        when = participants.study_day(opened, usubjid) if day is None else day
+        event = participants.miss_session(opened, usubjid, number=number, day=when, code=code)
+    _show(event, f"session {number} of {usubjid} missed: {code}", as_json)
+
+
+def log_session(
+    usubjid: Who,
+    study: StudyOption,
+    number: NumberOption,
+    minutes: Annotated[float, typer.Option("--minutes", help="Minutes of training.")],
+    moving: Annotated[float, typer.Option("--moving", help="Minutes of them moving.")],
+    steps: Annotated[int, typer.Option("--steps", help="Steps.")],
+    distance: Annotated[
+        float | None, typer.Option("--distance", help="Distance in metres, if measured.")
+    ] = None,
+    therapist: Annotated[
+        str | None, typer.Option("--therapist", help="Default: whoever acts.")
+    ] = None,
+    day: DayOption = None,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Log a session without the device, as its therapist reports it."""
+    from trialkit import participants
+    from trialkit.study import Study
+
+    dose = {
+        "minutes": minutes,
+        "moving_minutes": moving,
+        "steps": steps,
+        "distance_m": distance,
+    }
+    with Study.open(study, actor=user) as opened:
+        event = participants.log_conventional(
+            opened,
+            usubjid,
+            number=number,
+            day=participants.study_day(opened, usubjid) if day is None else day,
+            dose=dose,
+            therapist=therapist,
+        )
+    _show(event, f"session {number} of {usubjid}: {minutes:g} min, {steps} steps", as_json)
