@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trialkit.evidence.build import build_evidence, environment
     from trialkit.evidence.check import verify_package
-    from trialkit.evidence.trace import Trace, trace
+    from trialkit.evidence.origin import Trace, trace
 
 _HOMES = {
-    "Trace": "trace",
+    "Trace": "origin",
     "build_evidence": "build",
     "environment": "build",
-    "trace": "trace",
+    "trace": "origin",
     "verify_package": "check",
 }
 

@@ -411,6 +411,9 @@ def check_study(package: Package, events: list[Event], report: Report) -> None:
     for name, value in sorted(held.items()):
         if value not in wanted.values():
             report.fault(name, f"altered: {created.name} gives another hash")
+    design = package.read("design.yaml")
+    if design is not None and digest(design) != created.payload.get("design"):
+        report.fault("design.yaml", f"altered: {created.name} gives another hash")
 
 
 def check_plan(package: Package, events: list[Event], report: Report) -> None:

@@ -65,7 +65,9 @@ class Numbers:
     def interval(self, prefix: str, *, digits: int | None = None) -> str:
         """Return ``lower to upper`` of a comparison's id prefix."""
         low, high = (self.maybe(f"{prefix}.{s}", digits=digits) for s in ("lower", "upper"))
-        return "–" if low == high == "–" else f"{low} to {high}"
+        if bare(low) == bare(high) and bare(low) in {"–", "not estimated"}:
+            return low
+        return f"{low} to {high}"
 
 
 @dataclass

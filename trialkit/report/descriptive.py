@@ -49,8 +49,12 @@ def descriptive(rows: pd.DataFrame, numbers: Numbers, *, caption: str, label: st
             continue
         if not level:
             grid.rows.append([title])
-        for what, form in lines:
-            first = title if level and len(lines) == 1 else f"{_BLANK}{what}"
+        for i, (what, form) in enumerate(lines):
+            first = f"{_BLANK}{what}"
+            if level:
+                first = (
+                    title if len(lines) == 1 else f"{title}, {what}" if i == 0 else _BLANK + first
+                )
             grid.rows.append([first, *_cells(part, arms, form, numbers)])
     return grid
 
@@ -87,13 +91,16 @@ def _lines(part: pd.DataFrame) -> list[tuple[str, tuple[str, ...]]]:
         lines.append(("median", ("median",)))
     if {"min", "max"} <= there:
         lines.append(("range", ("min", "max")))
+    if {"count", "n"} <= there:
+        lines.append(("participants, n (%)", ("count", "percent")))
+        return [*lines, ("events, n", ("n",))]
     if {"count", "percent"} <= there:
         lines.append(("n (%)", ("count", "percent")))
     elif "count" in there:
         lines.append(("n", ("count",)))
     elif "percent" in there:
         lines.append(("%", ("percent",)))
-    for name, words in (("n", "n"), ("n_subjects", "participants"), ("n_missing", "missing")):
+    for name, words in (("n", "n"), ("n_subjects", "n"), ("n_missing", "missing")):
         if name in there:
             lines.append((words, (name,)))
     for name in ("estimate",):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import textwrap
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,7 +196,9 @@ class Show:
     def overview(self) -> Shown:
         """Return one row an analysis."""
         self.numbers.place = "Registered comparisons"
-        return self._grid(tables.overview(self.results, self.numbers, label="tbl-overview"))
+        return self._grid(
+            tables.overview(self.results, self.plan, self.numbers, label="tbl-overview")
+        )
 
     def multiplicity(self) -> Shown:
         """Return the tested hypotheses in order with their decisions."""
@@ -271,15 +274,17 @@ class Show:
                     alt=describe_flow(flow),
                 )
             )
-            label = f"{table.label}, counts"
-            parts.append(self._descriptive_grid(rows, label, f"{table.id}-counts").markdown())
+            self.numbers.place = f"{table.label}, counts"
+            name, caption = f"tbl-{slug(table.id)}-counts", escape(self.numbers.place)
+            grid = tables.flow_counts(flow, self.numbers, caption=caption, label=name)
+            parts.append(grid.markdown())
         return Shown("\n".join(parts))
 
     def forest(self) -> Shown:
         """Return the forest plot: differences and ratios apart, the favoured sides named."""
         from trialkit import _figures
 
-        rows = self.results.forest()
+        rows = self._forest_rows()
         shown = rows[rows["measure"] != "logrank"] if len(rows) else rows
         if not len(shown):
             return Shown("*There is no comparison to draw.*\n")
@@ -293,6 +298,13 @@ class Show:
                 alt="Forest plot. " + "; ".join(said) + ".",
             )
         )
+
+    def _forest_rows(self) -> pd.DataFrame:
+        """Return the comparisons in the order of the plan, with labels that fit."""
+        rows = self.results.forest()
+        order = {a.id: i for i, a in enumerate(self.plan.analyses)}
+        rows = rows.sort_values("analysis", key=lambda c: c.map(order), kind="stable")
+        return rows.assign(label=[textwrap.fill(str(x), 30) for x in rows["label"]])
 
     def _curves(self, one: AnalysisResult) -> str:
         from matplotlib.figure import Figure

@@ -9,6 +9,7 @@ import pandas as pd
 from trialkit.plan.model import Estimand, Plan
 from trialkit.report.cells import Grid, Numbers, escape
 from trialkit.report.descriptive import readable
+from trialkit.report.flow import Flow
 from trialkit.results import CONTRASTS, AnalysisResult, Results
 
 MEASURES = {
@@ -19,6 +20,14 @@ MEASURES = {
     "risk_difference": "Difference in proportions",
     "risk_ratio": "Ratio of proportions",
     "logrank": "Log-rank test",
+}
+QUANTITIES = {
+    "lsmean": "Adjusted mean",
+    "observed_mean": "Observed mean",
+    "rate": "Rate",
+    "risk": "Standardised proportion",
+    "survival": "Proportion without an event",
+    "median_time": "Median time (days)",
 }
 STRATEGIES = {
     "treatment_policy": "treatment policy",
@@ -129,7 +138,7 @@ def by_group(one: AnalysisResult, numbers: Numbers, *, label: str) -> Grid:
         unit = f" ({row['unit']})" if isinstance(row["unit"], str) else ""
         grid.rows.append(
             [
-                escape(readable(str(row["quantity"])) + unit),
+                escape(QUANTITIES.get(row["quantity"], readable(str(row["quantity"]))) + unit),
                 escape(row["visit"]) if isinstance(row["visit"], str) else "",
                 escape(str(row["group"])),
                 numbers.show(str(row["id"])),
@@ -164,11 +173,11 @@ def contrasts(one: AnalysisResult, numbers: Numbers, *, label: str) -> Grid:
     return _without_empty(grid)
 
 
-def overview(results: Results, numbers: Numbers, *, label: str) -> Grid:
+def overview(results: Results, plan: Plan, numbers: Numbers, *, label: str) -> Grid:
     """Return one row an analysis: role, measure, estimate, interval, p."""
     head = ["Analysis", "Role", "Measure", "Estimate", "Interval", "p"]
     grid = Grid("Registered comparisons", label, head, right=frozenset({3, 4, 5}))
-    for analysis in results.meta.get("analyses", {}):
+    for analysis in (a.id for a in plan.analyses if a.id in results):
         row, prefix = results[analysis].comparison(), registered(results, analysis)
         unit = f" ({row['unit']})" if isinstance(row["unit"], str) else ""
         measure = MEASURES.get(str(row["measure"]), readable(str(row["measure"])))
@@ -236,6 +245,25 @@ def _without_empty(grid: Grid) -> Grid:
     right = frozenset(keep.index(i) for i in grid.right if i in keep)
     rows: list[Any] = [[r[i] for i in keep] if len(r) > 1 else r for r in grid.rows]
     return Grid(grid.caption, grid.label, [grid.head[i] for i in keep], rows, right)
+
+
+def flow_counts(flow: Flow, numbers: Numbers, *, caption: str, label: str) -> Grid:
+    """Return the counts of the flow diagram, reasons indented, with their ids."""
+    arms = list(flow.arms)
+    head = ["", "All", *(escape(a) for a in arms)]
+    grid = Grid(caption, label, head, right=frozenset(range(1, len(head))))
+    grid.widths = [44, 16, *[max(16, 60 // max(len(arms), 1))] * len(arms)]
+    sides = [flow.whole, *flow.arms.values()]
+    for name in dict.fromkeys(key for side in sides for key in side):
+        counts = [side.get(name) for side in sides]
+        grid.rows.append([readable(name), *(numbers.show(c.id) if c else "–" for c in counts)])
+        for reason in dict.fromkeys(r.label for c in counts if c for r in c.reasons):
+            cells = []
+            for count in counts:
+                hit = next((r for r in count.reasons if r.label == reason), None) if count else None
+                cells.append(numbers.show(hit.id) if hit else "–")
+            grid.rows.append([f"\u2003{escape(reason)}", *cells])
+    return grid
 
 
 def rows_of(results: Results, table: str) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from trialkit.errors import Finding, MissingTool, ReportFindings
 
 READER = "markdown"
+SHORT = 20  # rows of a table that the PDF keeps on one page
 NAMES = {"fig": "Figure", "tbl": "Table", "sec": "Section"}
 Node = dict[str, Any]
 
@@ -239,9 +241,43 @@ def for_target(tree: Node, target: str) -> Node:
             return _callout(node, name, target) if name else None
         if kind == "Span" and target != "html":
             return list(node["c"][1])
+        if kind == "Code" and target != "html":
+            node["c"][1] = _breakable(node["c"][1])
+        if kind == "Table":
+            return _table(node, target)
         return None
 
     return dict(walk(tree, adapt))
+
+
+def _breakable(code: str) -> str:
+    """Return a long id with places where a line may break (zero-width spaces)."""
+    return re.sub(r"([._-])", "\\1\u200b", code) if len(code) > 64 or "." in code else code
+
+
+def _table(node: Node, target: str) -> Any:
+    """Let a row of one bold cell span the table; keep a short table on one page of the PDF."""
+    rows = [row for body in node["c"][4] for row in body[3]]
+    for _, cells in rows:
+        if len(cells) > 1 and _bold(cells[0]) and not any(cell[4] for cell in cells[1:]):
+            cells[0][3] = len(cells)
+            del cells[1:]
+    if target == "html":
+        return None
+    for _, cells in node["c"][3][1]:
+        for cell in cells:
+            for block in cell[4]:
+                block["c"] = [{"t": "Strong", "c": block["c"]}]
+    if target == "docx" or len(rows) > SHORT:
+        return None
+    before = {"t": "RawBlock", "c": ["typst", "#[#show figure: set block(breakable: false)"]}
+    return [before, node, {"t": "RawBlock", "c": ["typst", "]"]}]
+
+
+def _bold(cell: list[Any]) -> bool:
+    blocks = cell[4]
+    inside = blocks[0].get("c") if len(blocks) == 1 else None
+    return isinstance(inside, list) and len(inside) == 1 and inside[0]["t"] == "Strong"
 
 
 def _image(node: Node, target: str) -> Node:
