@@ -13,8 +13,9 @@ in which it must happen:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from device_interface.contract import FAILED, MOVING_M_S, DeviceState
@@ -109,12 +110,23 @@ class State:
         return self.left_s if running else float("inf")
 
 
+def _with(state: State, **changes: Any) -> State:
+    """Return a copy with other values: ``dataclasses.replace``, ten times as fast."""
+    unknown = changes.keys() - state.__dict__.keys()
+    if unknown:
+        raise TypeError(f"no such field: {sorted(unknown)}")
+    new = object.__new__(State)
+    new.__dict__.update(state.__dict__)
+    new.__dict__.update(changes)
+    return new
+
+
 def start(program: Program) -> State:
     """Return the state before anything happened, with every level inside its bounds."""
     course = program.course
     given = course.start | dict(program.levels)
     levels = {name: clamp(course, name, value) for name, value in given.items()}
-    return State(replace(program, levels=levels), levels=levels)
+    return State(dataclasses.replace(program, levels=levels), levels=levels)
 
 
 def step(state: State, given: w.Input) -> Result:
@@ -139,7 +151,7 @@ def _stop(state: State, stop: w.Stop) -> Result:
 def _end(state: State, phase: Phase, cause: str, code: str, *first: w.Effect) -> Result:
     undecided = [_adapted(state, p, accepted=False, by="undecided") for p in _open(state)]
     moved = _moved(state, phase, cause, code)
-    ended = replace(state, phase=phase, armed=False, proposals={}, waiting={}, code=code)
+    ended = _with(state, phase=phase, armed=False, proposals={}, waiting={}, code=code)
     return ended, (*first, moved, *undecided)
 
 
@@ -171,21 +183,25 @@ def _moved(
 def _ready(state: State, _: w.Ready) -> Result:
     if state.phase != "planned":
         return state, ()
-    return replace(state, phase="ready"), (_moved(state, "ready", "preflight"),)
+    return _with(state, phase="ready"), (_moved(state, "ready", "preflight"),)
 
 
 def _begin(state: State, begin: w.Begin) -> Result:
     if state.phase != "ready":
         return state, (w.Notice("The session is not ready, or was begun already."),)
     noted = _noted(state, "screening", begin.values)
-    state = replace(state, signs=dict(begin.values))
-    fired = tripped(state.program.course.before, begin.values)
-    if fired is not None:
-        ended, effects = _end(state, "stopped_safety", "rule", fired.rule.id, w.StopDevice(1))
+    state = _with(state, signs=dict(begin.values))
+    course = state.program.course
+    fired = tripped(course.before, begin.values)
+    asked = course.protocol.session.screening
+    unknown = [r.id for r in course.before if r.sign in asked and r.sign not in begin.values]
+    if fired is not None or unknown:
+        code = fired.rule.id if fired is not None else f"{unknown[0]}.not_entered"
+        ended, effects = _end(state, "stopped_safety", "rule", code, w.StopDevice(1))
         return ended, (effects[0], *noted, *effects[1:])
     moved = _moved(state, "running", "begin")
     # signs of the screening are at rest: they do not count as signs of the training
-    running = replace(state, phase="running", signs={}, since=state.t_s)
+    running = _with(state, phase="running", signs={}, since=state.t_s)
     entered, effects = _enter(running, 0, 0.0)
     return entered, (*noted, moved, *effects)
 
@@ -209,16 +225,16 @@ def _enter(state: State, index: int, carry_s: float) -> Result:
     """Enter the block `index`; `carry_s` of it were delivered by the tick that led here."""
     blocks = state.program.course.blocks
     if index >= len(blocks):
-        return _finish(replace(state, block=len(blocks) - 1, left_s=0.0))
+        return _finish(_with(state, block=len(blocks) - 1, left_s=0.0))
     block = blocks[index]
-    state = replace(state, block=index, left_s=block.seconds - carry_s, block_signs={})
+    state = _with(state, block=index, left_s=block.seconds - carry_s, block_signs={})
     if not block.on_device:
         down: Effects = (w.RampDown(),) if state.armed else ()
-        off = replace(state, armed=False, targets={})
+        off = _with(state, armed=False, targets={})
         return off, (*down, w.LogBlock(block.id, block.seconds / 60.0))
     before: Effects = ()
     if not state.armed:
-        state, before = replace(state, armed=True, since=state.t_s, targets={}), (w.Arm(),)
+        state, before = _with(state, armed=True, since=state.t_s, targets={}), (w.Arm(),)
     state, effects = _command(state)
     return state, (*before, *effects)
 
@@ -236,7 +252,7 @@ def _command(state: State) -> Result:
         return state, ()
     number = state.commands + 1
     rates = {name: course.limits[name].rate_per_s for name in new if name in course.limits}
-    state = replace(state, commands=number, targets={**state.targets, **new})
+    state = _with(state, commands=number, targets={**state.targets, **new})
     return state, (_told(state, number, "requested", new), w.Send(number, new, rates))
 
 
@@ -290,7 +306,7 @@ def _leave(state: State, carry_s: float) -> Result:
     block = state.program.course.blocks[state.block]
     if block.prompts:
         waiting = {**state.waiting, block.id: state.block_signs}
-        state, effects = replace(state, waiting=waiting), (w.Ask(block.id, block.prompts),)
+        state, effects = _with(state, waiting=waiting), (w.Ask(block.id, block.prompts),)
         asked: Effects = effects
     else:
         state, asked = _judge(state, block.kind, state.block_signs)
@@ -301,7 +317,7 @@ def _leave(state: State, carry_s: float) -> Result:
 def _finish(state: State) -> Result:
     down: Effects = (w.RampDown(),) if state.armed else ()
     if state.waiting:
-        return replace(state, finishing=True, armed=False), down
+        return _with(state, finishing=True, armed=False), down
     ended, effects = _end(state, "completed", "program", "done")
     return ended, (*down, *effects)
 
@@ -313,11 +329,11 @@ def _tick(state: State, tick: w.Tick) -> Result:
     seen = tick.summary
     t_s = state.t_s + tick.dt_s
     if state.phase in ("planned", "ready") or not seen.measures:
-        state = replace(state, t_s=t_s)
+        state = _with(state, t_s=t_s)
     else:
         signs = {**state.signs, **seen.measures}
         block_signs = {**state.block_signs, **seen.measures}
-        state = replace(state, t_s=t_s, signs=signs, block_signs=block_signs)
+        state = _with(state, t_s=t_s, signs=signs, block_signs=block_signs)
     if state.phase in ("planned", "ready"):
         return state, ()
     if seen.device_state is not None and DeviceState(seen.device_state) in FAILED:
@@ -340,19 +356,17 @@ def _run(state: State, tick: w.Tick) -> Result:
         if device == DeviceState.HOLD:
             return _hold_for(state, "device", f"device_held-{tick.summary.fault_code}")
         return _failed(state, w.DeviceFailed(f"left_running-{DeviceState(device).name.lower()}"))
-    state = replace(
-        state, left_s=state.left_s - tick.dt_s, delivered_s=state.delivered_s + tick.dt_s
-    )
+    state = _with(state, left_s=state.left_s - tick.dt_s, delivered_s=state.delivered_s + tick.dt_s)
     effects: Effects = ()
     while state.phase == "running" and state.on_device and state.left_s <= _EPS:
         if state.finishing:
             break
         carry = max(0.0, -state.left_s)
-        state = replace(state, delivered_s=state.delivered_s - carry)
+        state = _with(state, delivered_s=state.delivered_s - carry)
         state, more = _leave(state, carry)
         effects = (*effects, *more)
         if state.on_device and not state.finishing and not state.final:
-            state = replace(state, delivered_s=state.delivered_s + carry)
+            state = _with(state, delivered_s=state.delivered_s + carry)
     return state, effects
 
 
@@ -361,7 +375,7 @@ def _rest(state: State, seen: w.Summary) -> Result:
     if state.phase != "pausing":
         return state, ()
     if seen.device_state == DeviceState.HOLD and seen.speed_m_s <= MOVING_M_S:
-        return replace(state, phase="held"), (_moved(state, "held", "at_rest"),)
+        return _with(state, phase="held"), (_moved(state, "held", "at_rest"),)
     if state.t_s - state.since > REST_WITHIN_S:
         return _end(state, "stopped_safety", "interlock", "no_rest", w.StopDevice(0))
     return state, ()
@@ -379,9 +393,9 @@ def _hold(state: State, hold: w.Hold) -> Result:
 def _hold_for(state: State, cause: str, code: str) -> Result:
     if not state.on_device or state.finishing:
         moved = _moved(state, "held", cause, code)
-        return replace(state, phase="held"), (w.Notice("Held."), moved)
+        return _with(state, phase="held"), (w.Notice("Held."), moved)
     moved = _moved(state, "pausing", cause, code)
-    return replace(state, phase="pausing", since=state.t_s), (w.HoldDevice(), moved)
+    return _with(state, phase="pausing", since=state.t_s), (w.HoldDevice(), moved)
 
 
 def _fire(state: State, fired: Tripped) -> Result:
@@ -403,13 +417,13 @@ def _resume(state: State, resume: w.Resume) -> Result:
         waiting = {**state.waiting, again: {}}
         text = f"{fired.rule.sign} = {fired.value:g} still trips {fired.rule.id}; enter it again."
         asked = w.Ask(again, (fired.rule.sign,))
-        return replace(state, waiting=waiting), (w.Notice(text), asked)
+        return _with(state, waiting=waiting), (w.Notice(text), asked)
     moved = _moved(state, "running", "operator", "resume", resume.reason)
-    state = replace(state, phase="running", since=state.t_s)
+    state = _with(state, phase="running", since=state.t_s)
     if not state.on_device or state.finishing:
         return state, (moved,)
     # targets start from rest: whatever the block wants is sent anew
-    state, effects = _command(replace(state, targets={}))
+    state, effects = _command(_with(state, targets={}))
     return state, (moved, w.ResumeDevice(), *effects)
 
 
@@ -419,7 +433,7 @@ def _answered(state: State, given: w.Answered) -> Result:
     measured = state.waiting[given.block]
     waiting = {name: signs for name, signs in state.waiting.items() if name != given.block}
     noted = _noted(state, given.block, given.values)
-    state = replace(state, waiting=waiting, signs={**state.signs, **given.values})
+    state = _with(state, waiting=waiting, signs={**state.signs, **given.values})
     fired = tripped(state.program.course.during, given.values)
     if fired is not None and state.finishing:
         noted = (*noted, _afterwards(state, fired))
@@ -474,7 +488,7 @@ def _judge(state: State, kind: str, values: Mapping[str, float]) -> Result:
         if proposal.confirm:
             number = state.proposed + 1
             open_now = {**state.proposals, number: proposal}
-            state = replace(state, proposals=open_now, proposed=number)
+            state = _with(state, proposals=open_now, proposed=number)
             asked = w.Propose(
                 number, proposal.parameter, proposal.old, proposal.proposed, proposal.rule
             )
@@ -487,7 +501,7 @@ def _judge(state: State, kind: str, values: Mapping[str, float]) -> Result:
 
 def _accept(state: State, proposal: Proposal, value: float, *, by: str) -> Result:
     adapted = _adapted(state, proposal, accepted=True, by=by)
-    state = replace(
+    state = _with(
         state,
         levels={**state.levels, proposal.parameter: value},
         changed={**state.changed, proposal.parameter: state.t_s},
@@ -503,14 +517,14 @@ def _decide(state: State, given: w.Decide) -> Result:
     if proposal is None:
         return state, (w.Notice("That proposal is not open."),)
     others = {n: p for n, p in state.proposals.items() if n != given.number}
-    state = replace(state, proposals=others)
+    state = _with(state, proposals=others)
     if given.value is None and given.accepted:
         return _accept(state, proposal, proposal.proposed, by=given.by)
     refused = _adapted(state, proposal, accepted=False, by=given.by)
     if given.value is None:
         return state, (refused,)
     value = round(clamp(state.program.course, proposal.parameter, given.value), 4)
-    own = replace(proposal, proposed=value, rule="override")
+    own = dataclasses.replace(proposal, proposed=value, rule="override")
     state, effects = _accept(state, own, value, by=given.by)
     return state, (refused, *effects)
 

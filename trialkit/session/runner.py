@@ -286,6 +286,8 @@ class _Run:
             self._feed(w.Stop("operator", "interrupt"))
         for command in operator.commands(self._view()):
             self._feed(command)
+        if not (self._asked or self._proposed or self._to_log):
+            return
         for block, prompts in list(self._asked.items()):
             values = operator.answer(block, prompts, self._view())
             if values is not None:
