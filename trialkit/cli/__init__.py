@@ -21,7 +21,16 @@ app = typer.Typer(
 )
 
 # One module a verb group; each has ``register(app)``.
-GROUPS: tuple[str, ...] = ("study", "participants", "data", "report", "evidence", "session")
+GROUPS: tuple[str, ...] = (
+    "study",
+    "participants",
+    "protocol",
+    "plan",
+    "data",
+    "report",
+    "evidence",
+    "session",
+)
 
 for _group in GROUPS:
     import_module(f"trialkit.cli.{_group}").register(app)
