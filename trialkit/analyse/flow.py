@@ -44,13 +44,19 @@ def _arm(
 ) -> None:
     rows.add("allocated", "count", float(len(own)), group=arm, text=f"Allocated to {arm}")
     got = own["SAFFL"] == "Y"
-    rows.add("received", "count", float(got.sum()), group=arm, text="Received allocated training")
+    rows.add(
+        "received", "count", float(got.sum()), group=arm, text="Received the allocated intervention"
+    )
     never = own[~got]
     why = _text(never, "TRTDISRS", None).fillna(_text(never, "DCSREAS", UNKNOWN))
-    _reasoned(rows, "not_received", "Did not receive allocated training", why, arm)
+    _reasoned(rows, "not_received", "Did not receive the allocated intervention", why, arm)
     stopped = own[own["TRTDISDY"].notna()] if "TRTDISDY" in own.columns else own.iloc[:0]
     _reasoned(
-        rows, "discontinued", "Discontinued training", _text(stopped, "TRTDISRS", UNKNOWN), arm
+        rows,
+        "discontinued",
+        "Discontinued the intervention",
+        _text(stopped, "TRTDISRS", UNKNOWN),
+        arm,
     )
     left = own[own["EOSSTT"] == "DISCONTINUED"] if "EOSSTT" in own.columns else own.iloc[:0]
     _reasoned(rows, "lost", "Lost to follow-up", _text(left, "DCSREAS", UNKNOWN), arm)

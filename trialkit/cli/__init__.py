@@ -27,9 +27,11 @@ GROUPS: tuple[str, ...] = (
     "protocol",
     "plan",
     "data",
+    "analyse",
     "report",
     "evidence",
     "session",
+    "demo",
 )
 
 for _group in GROUPS:
