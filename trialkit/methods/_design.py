@@ -404,6 +404,25 @@ def finite_or_refuse(values: Floats, name: str) -> None:
         )
 
 
+def tall_qr(x: Floats) -> tuple[Floats, Floats]:
+    """Return ``Q`` and ``R`` of a matrix of many rows, block by block.
+
+    The blocks are small enough for the linear algebra library to work in one thread: the
+    bytes of a result do not depend on the number of threads, and busy machines lose no time.
+    """
+    n, p = x.shape
+    rows = max(2 * p, 4096 // max(p, 1))
+    if n <= rows:
+        done = np.linalg.qr(x)
+        return done.Q, done.R
+    blocks = -(-n // rows)
+    padded = np.zeros((blocks * rows, p))
+    padded[:n] = x
+    low = np.linalg.qr(padded.reshape(blocks, rows, p))
+    q, r = tall_qr(low.R.reshape(blocks * p, p))
+    return (low.Q @ q.reshape(blocks, p, p)).reshape(-1, p)[:n], r
+
+
 def independent(full: Floats) -> tuple[Ints, Floats]:
     """Find the columns that are not combinations of earlier ones.
 
@@ -417,8 +436,7 @@ def independent(full: Floats) -> tuple[Ints, Floats]:
     live = [int(i) for i in np.flatnonzero(norms > 0.0)]
     scaled = full / np.where(norms > 0.0, norms, 1.0)
     while live:
-        r = np.linalg.qr(scaled[:, live], mode="r")
-        size = np.abs(np.diagonal(r))
+        size = np.abs(np.diagonal(tall_qr(scaled[:, live])[1]))
         low = np.flatnonzero(size < ALIAS_TOLERANCE)
         if len(live) > len(full) and not len(low):
             low = np.array([len(full)])

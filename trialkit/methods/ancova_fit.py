@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import linalg, special
+from scipy import special
 
 from trialkit.errors import UsageError
 from trialkit.methods import _marginal, _type3
-from trialkit.methods._design import Design, build_design
+from trialkit.methods._design import Design, build_design, tall_qr
 from trialkit.methods._marginal import FTest
 
 Floats = npt.NDArray[np.float64]
@@ -206,13 +206,13 @@ def least_squares(x: Floats, y: Floats, se: str) -> LeastSquares | str:
     n, p = x.shape
     if n <= p:
         return f"{n} observations cannot carry {p} coefficients and a variance"
-    q, r = np.linalg.qr(x)
-    beta = linalg.solve_triangular(r, q.T @ y)
+    q, r = tall_qr(x)
+    beta: Floats = np.asarray(np.linalg.solve(r, q.T @ y), dtype=np.float64)
     residual = y - x @ beta
     variance = float(residual @ residual) / (n - p)
     if not variance > 1e-24 * float(y @ y) / n:
         return "the model fits the outcome exactly; there is no residual variance"
-    inverse = linalg.solve_triangular(r, np.eye(p))
+    inverse: Floats = np.asarray(np.linalg.inv(r), dtype=np.float64)
     covariance = variance * (inverse @ inverse.T)
     if se == "hc3":
         room = 1.0 - np.einsum("ij,ij->i", q, q)

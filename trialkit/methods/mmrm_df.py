@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg, special
+from scipy import special
 
 from trialkit.methods._marginal import FTest
 from trialkit.methods.mmrm_likelihood import Optimum, UsLikelihood
@@ -52,8 +52,8 @@ class MmrmInference:
         self.w: Floats = np.asarray(2.0 * np.linalg.inv(optimum.hessian))
         self.aba = self.a @ optimum.b @ self.a
         gamma = -optimum.point.w[:-1]
-        back = linalg.solve_triangular(reduction.r, gamma)
-        self.beta: Floats = reduction.start + reduction.scale * back
+        self.back = np.linalg.inv(reduction.r)
+        self.beta: Floats = reduction.start + reduction.scale * (self.back @ gamma)
         self.adjusted = self.a
         if df == "kenward_roger_linear":
             self.adjusted = kenward_roger(likelihood, optimum, self.w)
@@ -65,20 +65,20 @@ class MmrmInference:
 
     def reduced(self, rows: Floats) -> Floats:
         """Return linear functions in the coordinates of the sufficient statistics."""
-        return np.asarray(linalg.solve_triangular(self.reduction.r, rows.T, trans="T").T)
+        return np.asarray(rows @ self.back)
 
     def __call__(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
         """Return estimate, standard error and degrees of freedom of each row."""
         inner = self.reduced(rows)
-        variance = np.einsum("li,ij,lj->l", inner, self.adjusted, inner, optimize=True)
+        variance = (inner @ self.adjusted * inner).sum(axis=1)
         estimate = np.asarray(rows @ self.beta)
         return estimate, self.reduction.scale * np.sqrt(variance), self.degrees(inner)
 
     def degrees(self, inner: Floats) -> Floats:
         """Return Satterthwaite's degrees of freedom of each reduced row."""
-        variance = np.einsum("li,ij,lj->l", inner, self.a, inner, optimize=True)
-        slope = np.einsum("li,tij,lj->lt", inner, self.aba, inner, optimize=True)
-        spread = np.einsum("lt,ts,ls->l", slope, self.w, slope, optimize=True)
+        variance = (inner @ self.a * inner).sum(axis=1)
+        slope = (inner @ self.aba * inner).sum(axis=2).T
+        spread = (slope @ self.w * slope).sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(2.0 * variance**2 / spread)
 

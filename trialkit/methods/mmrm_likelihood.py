@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg
 
 from trialkit.methods.mmrm_patterns import Patterns, pack, unpack
 
@@ -127,7 +126,7 @@ class UsLikelihood:
             factor = np.linalg.cholesky(moments[:-1, :-1])
         except np.linalg.LinAlgError:
             return None
-        half = linalg.solve_triangular(factor, np.eye(q - 1), lower=True)
+        half = np.linalg.inv(factor)
         inner = half.T @ half
         beta = inner @ moments[:-1, -1]
         w = np.append(-beta, 1.0)
@@ -162,7 +161,8 @@ class UsLikelihood:
         side = toward[:, :-1]
         hessian -= 2.0 * side @ at.a @ side.T
         if self.reml:
-            hessian -= np.einsum("ijk,lkj->il", ab, ab, optimize=True)
+            t = len(ab)
+            hessian -= ab.reshape(t, -1) @ ab.transpose(0, 2, 1).reshape(t, -1).T
         return gradient, 0.5 * (hessian + hessian.T), expected, b
 
     def cross(self, at: Point, g: int) -> Floats:
@@ -250,13 +250,12 @@ def newton_step(
     scale = (size[:, likelihood.c] * size[:, likelihood.d]).ravel()
     scaled = hessian * scale[:, None] * scale
     try:
-        factor = linalg.cho_factor(scaled, lower=True)
-    except (linalg.LinAlgError, ValueError):
+        diagonal = np.diagonal(np.linalg.cholesky(scaled))
+    except np.linalg.LinAlgError:
         return None
-    diagonal = np.diagonal(factor[0])
-    if diagonal.min() < 1e-7 * diagonal.max():
+    if not diagonal.min() >= 1e-7 * diagonal.max():
         return None
-    return np.asarray(-scale * linalg.cho_solve(factor, scale * gradient))
+    return np.asarray(-scale * np.linalg.solve(scaled, scale * gradient))
 
 
 def search(likelihood: UsLikelihood, at: Point, step: Floats, decrement: float) -> Point | None:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from trialkit.methods._design import tall_qr
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
@@ -118,8 +120,8 @@ class Patterns:
 
 def reduce_model(x: Floats, y: Floats) -> tuple[Floats, Floats, Reduction]:
     """Return ``Q``, the scaled residual and the reduction of ``y`` on ``x``."""
-    q, r = np.linalg.qr(x)
-    projected = q.T @ y
+    q, r = tall_qr(x)
+    projected = np.einsum("ij,i->j", q, y)
     residual = y - q @ projected
     scale = float(np.sqrt(residual @ residual / max(len(y), 1)))
     size = float(np.sqrt(y @ y / max(len(y), 1)))
@@ -208,7 +210,12 @@ def products(z: Floats, m: int, a: Ints, b: Ints) -> Floats:
     """
     q = z.shape[1]
     flat = z.reshape(-1, m * q)
-    blocks = (flat.T @ flat).reshape(m, q, m, q)
+    size = max(64, 200_000 // (m * q) ** 2)  # small products are computed in one thread
+    blocks = np.zeros((m * q, m * q))
+    for start in range(0, len(flat), size):
+        part = flat[start : start + size]
+        blocks += part.T.copy() @ part
+    blocks = blocks.reshape(m, q, m, q)
     upper = blocks[a, :, b, :]
     both = upper + upper.transpose(0, 2, 1)
     both[a == b] *= 0.5
