@@ -124,7 +124,7 @@ def trace(source: Study | Path | str, result_id: str) -> Trace:
             estimand=estimand,
             plan=_plan(plan, place.lock),
             snapshot=snapshot,
-            events=_events(place.events, kinds, subjects),
+            events=_events(place.events, kinds, subjects, snapshot["where"].get("PARAMCD")),
             head={
                 "seq": place.events[-1].seq,
                 "hash": place.events[-1].hash,
@@ -260,11 +260,20 @@ def _rows(place: _Place, plan: Plan, row: pd.Series[Any]) -> tuple[dict[str, Any
     return about, set(subjects), frame
 
 
-def _events(events: list[Event], frame: str, subjects: set[str]) -> list[dict[str, Any]]:
+def _events(
+    events: list[Event], frame: str, subjects: set[str], paramcd: str | None
+) -> list[dict[str, Any]]:
+    """Return the events that the rows come from, by kind; assessments only of that PARAMCD."""
     kinds = _SOURCES.get(frame, ("diary.returned",))
     out = []
     for kind in kinds:
-        seqs = [e.seq for e in events if e.kind == kind and e.subject in subjects]
+        seqs = [
+            e.seq
+            for e in events
+            if e.kind == kind
+            and e.subject in subjects
+            and (paramcd is None or paramcd in e.payload.get("scores", {paramcd: None}))
+        ]
         if seqs:
             out.append({"kind": kind, "count": len(seqs), "first": seqs[0], "last": seqs[-1]})
     return out

@@ -66,7 +66,8 @@ def _by(rows: pd.DataFrame, column: str) -> list[tuple[str, pd.DataFrame]]:
 def _names(quantity: str, part: pd.DataFrame) -> tuple[str, str]:
     """Return variable and level: from the text where it is there, else from the quantity."""
     said = next((t for t in part["text"] if isinstance(t, str) and t), None)
-    units = [u for u in part["unit"] if isinstance(u, str) and u]
+    measured = part[part["statistic"] != "percent"]
+    units = [u for u in measured["unit"] if isinstance(u, str) and u]
     unit = f" ({units[0]})" if units and units[0] not in (said or quantity) else ""
     if said is None:
         return readable(quantity) + unit, ""

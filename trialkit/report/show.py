@@ -117,12 +117,12 @@ class Show:
             ("Registration", self.plan.registration or "", False),
             ("Plan file (SHA-256)", self._fact("plan"), True),
             ("Plan lock", self._fact("lock", "lock"), True),
-            ("Locked at", self._fact("lock", "at"), False),
+            ("Locked at", _moment(self._fact("lock", "at")), False),
             *(
                 ("Signed by", f"{s['name']} ({s['meaning']}), key {s['fingerprint']}", False)
                 for s in self.context.get("lock", {}).get("signatures", [])
             ),
-            ("Analysed at", self._fact("record", "at"), False),
+            ("Analysed at", _moment(self._fact("record", "at")), False),
             ("Snapshot", self._fact("snapshot"), True),
             ("Results", self.results.hash, True),
             ("Record head" + at, self._fact("record", "hash"), True),
@@ -325,6 +325,11 @@ class Show:
             alt=_curve_alt(one.series, "survival" if survival else "profile", what, one.label),
             width="88%",
         )
+
+
+def _moment(at: str) -> str:
+    """Return a time of the record to the second."""
+    return at[:19].replace("T", " ") + " UTC" if at else ""
 
 
 def _failure(label: str, reason: str) -> str:

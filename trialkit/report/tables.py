@@ -88,8 +88,9 @@ def comparison(one: AnalysisResult, numbers: Numbers, plan: Plan, *, label: str)
     grid.rows += [
         ["Estimand", escape(str(first["estimand"]))],
         ["Population", escape(str(first["population"]))],
-        ["Comparison", escape(against + visit)],
     ]
+    if isinstance(row["group"], str) and isinstance(row["reference"], str):
+        grid.rows.append(["Comparison", escape(against + visit)])
     if f"{prefix}.estimate" in one.results:
         grid.rows.append([head + escape(unit), numbers.show(f"{prefix}.estimate")])
         grid.rows.append([level, numbers.interval(prefix)])
@@ -223,15 +224,17 @@ def multiplicity(results: Results, plan: Plan, numbers: Numbers, *, label: str) 
 
 
 def printed_ids(numbers: Numbers) -> Grid:
-    """Return every printed number with its place and the id of its result."""
-    head = ["Where", "Printed", "Result id"]
+    """Return every printed number with its id: a stem a row, and its statistics as printed."""
+    head = ["Result id without its last part", "Last part of the id, and what is printed"]
     grid = Grid("Numbers of this report and the ids of their results", "tbl-ids", head)
-    grid.right, grid.widths = frozenset({1}), [34, 18, 68]
-    seen: set[tuple[str, str]] = set()
+    grid.widths = [64, 56]
+    stems: dict[str, dict[str, str]] = {}
     for one in numbers.printed:
-        if (one.place, one.id) not in seen:
-            seen.add((one.place, one.id))
-            grid.rows.append([escape(one.place), escape(one.text), f"`{one.id}`"])
+        stem, statistic = one.id.rsplit(".", 1)
+        stems.setdefault(stem, {})[statistic] = one.text
+    for stem, said in stems.items():
+        texts = [f"{name} {text}" for name, text in said.items()]
+        grid.rows.append([f"`{stem}`", escape("; ".join(texts))])
     return grid
 
 
