@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trialkit.cli._common import HERE, JsonOption, StudyOption, UserOption, emit, note
+from trialkit.cli._common import JsonOption, StudyOption, UserOption, emit, note
 from trialkit.errors import SessionEnded, UsageError
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
+    study: StudyOption,
     participant: Annotated[str, typer.Option("--participant", "-p", help="USUBJID.")],
     day: Annotated[int, typer.Option(help="Study day of the session.")],
     number: Annotated[int | None, typer.Option("--number", "-n", help="Session number.")] = None,
     visit: Annotated[
         str | None, typer.Option(help="The session by name, such as S07; the same as --number 7.")
     ] = None,
-    study: StudyOption = HERE,
     user: UserOption = None,
     device: Annotated[str, typer.Option(help="Driver, by name.")] = "simulated",
     device_option: Annotated[
@@ -90,9 +90,7 @@ def run(
         raise typer.Exit(SessionEnded.exit_status)
 
 
-def recover_verb(
-    study: StudyOption = HERE, user: UserOption = None, as_json: JsonOption = False
-) -> None:
+def recover_verb(study: StudyOption, user: UserOption = None, as_json: JsonOption = False) -> None:
     """Seal and close the sessions that a crash left open."""
     from trialkit.session import recover
     from trialkit.study import Study

@@ -282,8 +282,6 @@ class _Run:
 
     def _hear_people(self) -> None:
         operator = self._operator
-        if self._interrupted:
-            self._feed(w.Stop("operator", "interrupt"))
         for command in operator.commands(self._view()):
             self._feed(command)
         if not (self._asked or self._proposed or self._to_log):
@@ -332,6 +330,8 @@ class _Run:
             return False
         self._keep(blocks)
         self._last = self._summariser.summary(blocks, passed)
+        if self._interrupted:  # the device was stopped by the signal: that is why it is not running
+            self._feed(w.Stop("operator", "interrupt"))
         self._feed(w.Tick(passed, self._last))
         if self._progress is not None:
             self._progress(self._shown())
