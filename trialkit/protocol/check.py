@@ -63,11 +63,11 @@ def check_trial(paths: Sequence[str | Path]) -> list[Finding]:
     arms = [(p, d, protocol) for p, d, protocol in read if protocol is not None]
     if not arms or len(arms) < len(read):
         return []
-    first_path, first, first_protocol = arms[0]
+    first_path, _, first_protocol = arms[0]
     findings = []
-    for path, document, _ in arms[1:]:
+    for path, document, protocol in arms[1:]:
         for section in SHARED:
-            here, there = document.data.get(section), first.data.get(section)
+            here, there = _plain(protocol, section), _plain(first_protocol, section)
             for at, mine, other in _differences((section,), here, there):
                 findings.append(
                     Finding(
@@ -83,6 +83,10 @@ def check_trial(paths: Sequence[str | Path]) -> list[Finding]:
         if match is not None:
             findings += _check_dose([(p.name, d, protocol) for p, d, protocol in arms], match)
     return findings
+
+
+def _plain(protocol: Protocol, section: str) -> Any:
+    return protocol.model_dump(mode="json", include={section})[section]
 
 
 def _differences(

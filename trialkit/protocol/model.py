@@ -317,7 +317,7 @@ class Protocol(Part):
         current: dict[Parameter, float] = {}
         resolved: list[dict[Parameter, float]] = []
         for block in self.session.blocks:
-            if block.kind not in DEVICE_KINDS:
+            if self.device is None or block.kind not in DEVICE_KINDS:
                 resolved.append({})
                 continue
             given: dict[Parameter, float] = {
