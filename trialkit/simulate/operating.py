@@ -16,6 +16,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -23,10 +24,12 @@ from trialkit.errors import UsageError
 from trialkit.simulate.truth import Truth, truths
 from trialkit.simulate.worlds import find_world
 
-QUANTITIES = ("difference", "rate_ratio", "hazard_ratio", "risk_difference")
+if TYPE_CHECKING:
+    from trialkit.results import AnalysisResult
+
 _STATISTICS = ("estimate", "lower", "upper", "p")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-COLUMNS = ["world", "trial", "analysis", "quantity", *_STATISTICS, "reason"]
+COLUMNS = ["world", "trial", "analysis", "measure", *_STATISTICS, "reason"]
 
 
 @dataclass(frozen=True)
@@ -65,28 +68,15 @@ def run_task(task: Task) -> list[tuple[object, ...]]:
     for trial in range(task.first, task.last):
         people = subjects(setting, world, task.seed, task.participants, trial=trial)
         made = frames(setting, people, instruments=instruments)
-        table = run_plan(plan, made, descriptives=False).table
-        for analysis in kept:
-            rows.append(
-                (task.world, trial, analysis.id, *_effect(table, analysis.id, analysis.visit))
-            )
+        results = run_plan(plan, made, descriptives=False)
+        rows += [(task.world, trial, a.id, *_effect(results[a.id])) for a in kept]
     return rows
 
 
-def _effect(table: pd.DataFrame, analysis: str, visit: str | None) -> tuple[object, ...]:
-    """Quantity, estimate, lower, upper, p and the reason of a failure of one analysis."""
-    rows = table[
-        (table["analysis"] == analysis)
-        & table["quantity"].isin(QUANTITIES)
-        & (table["visit"].isna() | (table["visit"] == visit))
-    ]
-    failed = rows[rows["state"] == "failed"]
-    if rows.empty or len(failed):
-        reason = failed["reason"].iloc[0] if len(failed) else "no row of the comparison"
-        return (None, *[math.nan] * len(_STATISTICS), reason)
-    values = rows.set_index("statistic")["value"]
-    found = [float(values[name]) if name in values else math.nan for name in _STATISTICS]
-    return (rows["quantity"].iloc[0], *found, None)
+def _effect(result: AnalysisResult) -> tuple[object, ...]:
+    """Measure, estimate, lower, upper, p and the reason of a failure of one analysis."""
+    found = result.comparison()
+    return (found["measure"], *[float(found[name]) for name in _STATISTICS], found["reason"])
 
 
 @contextmanager

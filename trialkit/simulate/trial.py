@@ -299,7 +299,7 @@ class _Trial:
         if day.stop_after is not None:
             after_s = 60.0 * day.stop_after * self._minutes
             script.append(Planned(after_s, Stop(who="participant", code="tired")))
-        run_session(
+        outcome = run_session(
             self._therapist,
             usubjid,
             number=day.number,
@@ -308,6 +308,8 @@ class _Trial:
             rate="full" if due else "stride",
             operator=ScriptedOperator(script, name=self._therapist.actor),
         )
+        if outcome.interrupted:
+            raise KeyboardInterrupt
 
 
 def patient_options(someone: Person, day: TrainingDay) -> dict[str, float | int]:
