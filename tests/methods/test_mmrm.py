@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +244,30 @@ def test_row_order_does_not_change_a_byte() -> None:
     mixed = data.sample(frac=1.0, random_state=3)
     one, two = contrast(data), contrast(mixed)
     assert one[NUMBERS].to_numpy().tobytes() == two[NUMBERS].to_numpy().tobytes()
+
+
+THREADS = """
+import sys, hashlib
+sys.path.insert(0, sys.argv[1])
+from test_mmrm import contrast, trial, NUMBERS
+table = contrast(trial(15, n=300), df="kenward_roger_linear")
+print(hashlib.sha256(table[NUMBERS].to_numpy().tobytes()).hexdigest())
+"""
+
+
+def test_threads_do_not_change_a_byte() -> None:
+    found = set()
+    for threads in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", THREADS, str(Path(__file__).parent)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+        )
+        found.add(done.stdout.strip())
+    assert len(found) == 1
+    assert len(found.pop()) == 64
 
 
 def test_visit_order_and_labels_do_not_matter() -> None:

@@ -72,7 +72,9 @@ class MmrmInference:
         inner = self.reduced(rows)
         variance = (inner @ self.adjusted * inner).sum(axis=1)
         estimate = np.asarray(rows @ self.beta)
-        return estimate, self.reduction.scale * np.sqrt(variance), self.degrees(inner)
+        with np.errstate(invalid="ignore"):  # a negative variance gives NaN, which callers see
+            se = self.reduction.scale * np.sqrt(variance)
+        return estimate, se, self.degrees(inner)
 
     def degrees(self, inner: Floats) -> Floats:
         """Return Satterthwaite's degrees of freedom of each reduced row."""
