@@ -97,9 +97,9 @@ def report_ae(
     Raises
     ------
     OutOfOrder
-        Before consent, or for a person who was excluded.
-    UnknownName
-        If `session` names no session of the participant.
+        Before consent.
+    UsageError
+        If the severity or the session cannot be.
     """
     study.require("report_ae")
     who = study.participant(usubjid)
