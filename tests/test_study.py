@@ -16,7 +16,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from small_trial import enrolled, make_study, randomised, write_protocols
+from small_study import enrolled, make_study, randomised, write_protocols
 
 from trialkit._canonical import sha256_file
 from trialkit._clock import SimulatedClock

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_trial import enrolled, make_study, randomised, write_protocols
+from small_study import enrolled, make_study, randomised, write_protocols
 
 from trialkit._clock import RealClock
 from trialkit.cli import main

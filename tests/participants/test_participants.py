@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from small_trial import WALK, enrolled, make_study, randomised
+from small_study import WALK, enrolled, make_study, randomised
 
 from trialkit.errors import (
     Duplicate,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_trial import WALK, enrolled, make_study, randomised
+from small_study import WALK, enrolled, make_study, randomised
 
 from trialkit.participants import (
     assess,
