@@ -134,6 +134,7 @@ class Document:
         self.path = path
         self.data, self.lines, self.findings = load_yaml(path)
         self._hint = hint
+        self._of_form: list[Finding] = []
 
     def parse(self, model: type[Model]) -> Model | None:
         """Return the whole document, or None after adding its faults."""
@@ -143,6 +144,7 @@ class Document:
         self.findings += faults
         if parsed is None:
             self.data = _without_unknown(model, self.data)
+            self._of_form = parse_model(model, self.data, self.lines)[1]
         return None if self.findings else parsed
 
     def part(self, model: type[Model], *at: str | int) -> Model | None:
@@ -155,6 +157,11 @@ class Document:
         data = self._value(at)
         items = enumerate(data) if isinstance(data, list) else ()
         return [(i, found) for i, item in items if (found := _sound(model, item)) is not None]
+
+    def whole(self, *at: str | int) -> bool:
+        """Return whether the section at `at` is absent or, unknown keys apart, well formed."""
+        inside = path_text(at)
+        return not any(finding.where.startswith(inside) for finding in self._of_form)
 
     def add(self, at: tuple[str | int, ...], message: str, remedy: str) -> None:
         """Add a fault at a path of the document."""

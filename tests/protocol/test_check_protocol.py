@@ -558,6 +558,31 @@ def test_every_fault_at_once(changed: Change) -> None:
     assert lines == sorted(lines, key=lambda line: line or 0)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ("delivery: device}", "delivery: devices}", "trial.arms[0].delivery"),
+        ("day: 0,", "day: zero,", "visits[0].day"),
+        ("day: 182, window", "day: half a year, window", "visits[4].day"),
+        ("ratio: [1, 1]", "ratio: one to one", "trial.randomisation.ratio"),
+        ("cuts: [0.4, 0.8]", "cuts: low", "trial.randomisation.strata[0].cuts"),
+        ("minutes: 4,", "minutes: four,", "session.blocks[0].minutes"),
+        ("kind: walk, minutes: 8", "kind: walking, minutes: 8", "session.blocks[1].kind"),
+        ("start: 1.0", "start: full", "progression.order[2].start"),
+        ("maximum: 0.60, rate", "maximum: sixty, rate", "limits[1].maximum"),
+        ("max_step: 0.05", "max_step: small", "adaptation[1].max_step"),
+        ("above: 180", "above: high", "stop_rules[0].above"),
+        ("weeks: 12", "weeks: twelve", "schedule.weeks"),
+        ("screening: [", "screening: all  # [", "session.screening"),
+        ("family: treadmill_orthosis", "family: robot", "device.family"),
+        ("to_day: 182", "to_day: end", "diaries[0].to_day"),
+    ],
+)
+def test_one_fault_of_form_is_one_finding(old: str, new: str, where: str, changed: Change) -> None:
+    findings = check_protocol(changed((old, new)))
+    assert [f.where for f in findings] == [where]
+
+
 def test_target_out_of_reach(changed: Change) -> None:
     path = changed(("sessions_per_week: 3, weeks: 12", "sessions_per_week: 2, weeks: 2"))
     finding = at(check_protocol(path), "progression.order[0].target")

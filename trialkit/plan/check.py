@@ -109,7 +109,7 @@ def _check_parts(document: Document) -> None:
                 f"there is no estimand {analysis.estimand}.",
                 did_you_mean(analysis.estimand, ids),
             )
-    if analyses and not any(analysis.role == "primary" for _, analysis in analyses):
+    if "primary" not in _given(document, "analyses", "role"):
         document.add(("analyses",), "no analysis is primary.", "Give one role: primary.")
 
 

@@ -17,13 +17,14 @@ def check_shared(document: Document, instruments: Mapping[str, Instrument]) -> N
     visits = document.parts(Visit, "visits")
     randomisation = document.part(Randomisation, "trial", "randomisation")
     _check_arms(document, arms)
-    _check_randomisation(document, randomisation, len(arms))
+    if document.whole("trial", "arms"):
+        _check_randomisation(document, randomisation, len(arms))
     for index, stratum in document.parts(Stratum, "trial", "randomisation", "strata"):
         at = ("trial", "randomisation", "strata", index)
         _check_stratum(document, at, stratum, visits, instruments)
     _check_visits(document, visits)
     _check_assessments(document, visits, instruments)
-    _check_diaries(document, visits, instruments)
+    _check_diaries(document, instruments)
 
 
 def repeated(names: Iterable[str]) -> list[int]:
@@ -44,6 +45,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {close[0]}?" if close else f"Use one of {', '.join(known)}."
 
 
+def last_day(document: Document) -> int | None:
+    """Return the last day of the last visit's window; None where a visit has faults."""
+    visits = document.parts(Visit, "visits") if document.whole("visits") else []
+    return max((v.day + max(0, v.window_days[1]) for _, v in visits), default=None)
+
+
 def _check_arms(document: Document, arms: list[tuple[int, Arm]]) -> None:
     for key in ("code", "label"):
         for position in repeated(getattr(arm, key) for _, arm in arms):
@@ -54,7 +61,7 @@ def _check_arms(document: Document, arms: list[tuple[int, Arm]]) -> None:
             )
     code = document.data.get("arm")
     codes = [arm.code for _, arm in arms]
-    if codes and isinstance(code, str) and code not in codes:
+    if codes and document.whole("trial", "arms") and isinstance(code, str) and code not in codes:
         document.add(("arm",), f"{code} is no arm of the trial.", did_you_mean(code, codes))
 
 
@@ -139,7 +146,9 @@ def _check_stratum(
     code = stratum.paramcd or ""
     if code not in source:
         document.add((*at, "paramcd"), f"no instrument has {code}.", did_you_mean(code, source))
-    elif not any(source[code] in v.assessments for _, v in visits if v.baseline):
+    elif document.whole("visits") and not any(
+        source[code] in v.assessments for _, v in visits if v.baseline
+    ):
         document.add(
             (*at, "paramcd"),
             f"{code} is not known at randomisation: no baseline visit has {source[code]}.",
@@ -185,7 +194,7 @@ def _check_visits(document: Document, visits: list[tuple[int, Visit]]) -> None:
                 f"End the one before day {begin}, or begin the other after day {end}.",
             )
     baselines = [index for index, visit in visits if visit.baseline]
-    if visits and not baselines and len(visits) == len(document.data.get("visits") or []):
+    if visits and not baselines and document.whole("visits"):
         document.add(
             ("visits",),
             "no visit is the baseline.",
@@ -220,12 +229,10 @@ def _check_assessments(
             )
 
 
-def _check_diaries(
-    document: Document, visits: list[tuple[int, Visit]], instruments: Mapping[str, Instrument]
-) -> None:
+def _check_diaries(document: Document, instruments: Mapping[str, Instrument]) -> None:
     diaries = document.parts(Diary, "diaries")
     scores = {s.paramcd for i in instruments.values() for s in i.scores}
-    last = max((v.day + max(0, v.window_days[1]) for _, v in visits), default=None)
+    last = last_day(document)
     for index, diary in diaries:
         if last is not None and diary.to_day > last:
             document.add(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trialkit._yaml import Document
-from trialkit.protocol.check_shared import did_you_mean, repeated
+from trialkit.protocol.check_shared import did_you_mean, last_day, repeated
 from trialkit.protocol.conditions import parse_condition
 from trialkit.protocol.families import FAMILIES, DeviceProfile, ParameterProfile, unit_hint
 from trialkit.protocol.model import (
@@ -22,7 +22,6 @@ from trialkit.protocol.model import (
     ParameterRule,
     Schedule,
     StopRule,
-    Visit,
 )
 
 Path = tuple[str | int, ...]
@@ -49,14 +48,10 @@ class Training:
         return next((limit for _, limit in self.limits if limit.parameter == parameter), None)
 
     @property
-    def prompted(self) -> set[str]:
-        """Signs that some block prompts for."""
-        return {sign for _, block in self.blocks for sign in block.prompts}
-
-    @property
     def during(self) -> set[str]:
-        """Signs that are known while the session runs."""
-        return self.prompted | (set(MEASURES) if self.device else set())
+        """Signs that are known while the session runs: prompted for, or measured."""
+        prompted = {sign for _, block in self.blocks for sign in block.prompts}
+        return prompted | (set(MEASURES) if self.document.data.get("device") else set())
 
 
 def check_training(document: Document, profile: DeviceProfile | None = None) -> None:
@@ -127,7 +122,7 @@ def _check_delivery(training: Training, profile: DeviceProfile | None) -> None:
             ("device", "parameters", position), "the parameter is named twice.", "Keep one."
         )
     have = {limit.parameter for _, limit in training.limits}
-    whole = len(training.limits) == len(document.data.get("limits") or [])
+    whole = document.whole("limits")
     for position, parameter in enumerate(device.parameters):
         if parameter not in have and whole:
             document.add(
@@ -141,7 +136,7 @@ def _check_delivery(training: Training, profile: DeviceProfile | None) -> None:
                 f"the device has no {parameter}.",
                 f"Use {', '.join(training.hard)}, or another device.",
             )
-    if training.blocks and not any(b.kind in DEVICE_KINDS for _, b in training.blocks):
+    if document.whole("session") and not any(b.kind in DEVICE_KINDS for _, b in training.blocks):
         document.add(
             ("session", "blocks"), "no block is on the device.", "Add a block of kind walk."
         )
@@ -227,6 +222,7 @@ def _check_blocks(training: Training) -> None:
             f"{blocks[position][1].id} names two blocks.",
             "Give each block its own id.",
         )
+    complete = document.whole("session") and document.whole("progression")
     started: set[str] = {rule.parameter for _, rule in training.rules}
     for index, block in blocks:
         at: Path = ("session", "blocks", index)
@@ -251,7 +247,7 @@ def _check_blocks(training: Training) -> None:
             else:
                 _check_value(training, (*at, name), name, value)
         started |= set(given)
-        if training.device and block.kind in WALKING_KINDS & DEVICE_KINDS:
+        if training.device and complete and block.kind in WALKING_KINDS & DEVICE_KINDS:
             for name in training.device.parameters:
                 if name not in started:
                     document.add(
@@ -304,7 +300,7 @@ def _check_condition(training: Training, at: Path, text: str) -> None:
             f"{text!r} is not a condition.",
             "Write a sign, one of <= >= == < >, and a number: rpe <= 13.",
         )
-    elif condition.sign not in training.during:
+    elif training.document.whole("session") and condition.sign not in training.during:
         training.document.add(
             at,
             f"nobody enters {condition.sign} and no device measures it.",
@@ -362,7 +358,7 @@ def _check_stop_rules(training: Training) -> None:
                 "Use do_not_start." if before else "Use hold or stop.",
             )
         signs = set(training.screening) if before else training.during
-        if rule.sign not in signs:
+        if document.whole("session") and rule.sign not in signs:
             where = "session.screening" if before else "the prompts of a block"
             document.add(
                 (*at, "sign"),
@@ -387,8 +383,7 @@ def _check_schedule(training: Training) -> None:
                 f"the window {low} to {high} does not hold the planned day.",
                 "Give the days before as 0 or less and the days after as 0 or more.",
             )
-        visits = [visit for _, visit in document.parts(Visit, "visits")]
-        last = max((visit.day + max(0, visit.window_days[1]) for visit in visits), default=None)
+        last = last_day(document)
         if last is not None and schedule.weeks * 7 > last:
             document.add(
                 ("schedule", "weeks"),
@@ -397,16 +392,9 @@ def _check_schedule(training: Training) -> None:
             )
     fidelity = document.part(Fidelity, "fidelity")
     walking = sum(block.minutes for _, block in training.blocks if block.kind in WALKING_KINDS)
-    complete = len(training.blocks) == len(_list(document, "session", "blocks"))
-    if fidelity is not None and complete and fidelity.min_moving_minutes > walking:
+    if fidelity is not None and document.whole("session") and fidelity.min_moving_minutes > walking:
         document.add(
             ("fidelity", "min_moving_minutes"),
             f"{fidelity.min_moving_minutes:g} minutes of moving are asked and {walking:g} planned.",
             f"Use {walking:g} or less.",
         )
-
-
-def _list(document: Document, section: str, key: str) -> list[object]:
-    holder = document.data.get(section)
-    value = holder.get(key) if isinstance(holder, dict) else None
-    return value if isinstance(value, list) else []
