@@ -7,6 +7,7 @@ Frames in, matplotlib Axes out; no statistic is computed here. Colours are those
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -88,10 +89,11 @@ def profile(
         for i, group in enumerate(groups):
             one = rows[rows["group"] == group]
             shift = span * 0.008 * (2 * i - len(groups) + 1)
+            y, low, high = (one[k].to_numpy(dtype=float) for k in ("y", "lower", "upper"))
             ax.errorbar(
-                one["x"] + shift,
-                one["y"],
-                yerr=[one["y"] - one["lower"], one["upper"] - one["y"]],
+                one["x"].to_numpy() + shift,
+                y,
+                yerr=[y - low, high - y],
                 label=group,
                 color=COLOURS[i % 7],
                 marker=MARKERS[i % 7],
@@ -227,14 +229,14 @@ def forest(rows: pd.DataFrame, *, ax: Axes | None = None, title: str = "") -> Ax
     ratio = rows["scale"].iloc[0] == "ratio"
     null = float(rows["null"].iloc[0])
     with style():
-        ax = _axes(ax, (6.8, 1.25 + 0.36 * len(rows)))
+        ax = _axes(ax, (6.8, 1.25 + 0.42 * len(rows)))
         if ratio:
             ax.set_xscale("log")
         ax.axvline(null, color="0.45", linewidth=0.8, zorder=0)
         names = []
         for i, row in enumerate(rows.to_dict("records")):
             y = len(rows) - 1 - i
-            names.append(str(row["label"]))
+            names.append(textwrap.fill(str(row["label"]), 30))
             shown = _drawable(row)
             if shown:
                 width = [[row["estimate"] - row["lower"]], [row["upper"] - row["estimate"]]]
@@ -323,7 +325,7 @@ def forest_figure(rows: pd.DataFrame, *, title: str = "") -> Figure:
     keys = shown[["scale", "unit", "better", "null"]].fillna("").astype(str).agg("|".join, axis=1)
     panels = [shown[keys == key] for key in dict.fromkeys(keys)]
     with style():
-        heights = [1.0 + 0.42 * len(p) for p in panels]
+        heights = [1.0 + 0.45 * len(p) for p in panels]
         figure, axes = plt.subplots(
             len(panels),
             1,
