@@ -11,7 +11,7 @@ import pandera.pandas as pa
 
 def text(*, nullable: bool = False, terms: Iterable[str] | None = None, about: str) -> pa.Column:
     """Return a text column, of controlled `terms` where they are given."""
-    checks = [] if terms is None else [pa.Check.isin(sorted(terms), name="term")]
+    checks = [] if terms is None else [pa.Check.isin(sorted(terms), name="term", error="term")]
     return pa.Column(str, checks, nullable=nullable, description=about)
 
 

@@ -241,11 +241,11 @@ def ce(terms: StudyTerms) -> pa.DataFrameSchema:
 
 
 def _entries_in_period(frame: pd.DataFrame) -> pd.Series[bool]:
-    periods = frame[frame["CESCAT"] == "PERIOD"].set_index("CEREFID")
+    periods = frame[frame["CESCAT"] == "PERIOD"].drop_duplicates("CEREFID").set_index("CEREFID")
     first = frame["CEREFID"].map(periods["CESTDY"])
     last = frame["CEREFID"].map(periods["CEENDY"])
     inside = (frame["CESTDY"] >= first) & (frame["CEENDY"] <= last)
-    return (frame["CESCAT"] == "PERIOD") & (frame["CESTDY"] <= frame["CEENDY"]) | inside
+    return inside & (frame["CESTDY"] <= frame["CEENDY"])
 
 
 def _period_starts(frame: pd.DataFrame) -> pd.DataFrame:
