@@ -99,11 +99,10 @@ def _curves(a: Analysis, groups: tuple[str, str]) -> list[dict[str, Any]]:
         if a.method in {"cox", "kaplan_meier"}:
             for day in range(0, 183, 7):
                 y = math.exp(-day / (300 - 80 * j))
-                points.append({**base, "series": "survival", "label": None, "x": day, "y": y,
-                               "lower": y * 0.93, "upper": min(1, y * 1.06), "n": None})  # fmt: skip
+                points.append({**base, "series": "survival", "x": day, "y": y,
+                               "lower": y * 0.93, "upper": min(1, y * 1.06)})  # fmt: skip
             for day in (0, 30, 60, 90, 120, 150, 180):
-                points.append({**base, "series": "at_risk", "label": None, "x": day, "y": None,
-                               "lower": None, "upper": None, "n": 100 - day // 3})  # fmt: skip
+                points.append({**base, "series": "at_risk", "x": day, "n": 100 - day // 3})
     return points
 
 

@@ -68,7 +68,7 @@ def _names(quantity: str, part: pd.DataFrame) -> tuple[str, str]:
     said = next((t for t in part["text"] if isinstance(t, str) and t), None)
     measured = part[part["statistic"] != "percent"]
     units = [u for u in measured["unit"] if isinstance(u, str) and u]
-    unit = f" ({units[0]})" if units and units[0] not in (said or quantity) else ""
+    unit = f" ({units[0]})" if units and f"({units[0]})" not in (said or "") else ""
     if said is None:
         return readable(quantity) + unit, ""
     for mark in (": ", " = "):

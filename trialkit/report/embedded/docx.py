@@ -52,7 +52,7 @@ def reference_document(path: Path, *, folder: Path, epoch: int) -> None:
             data = source.read(info.filename)
             if info.filename == "word/document.xml":
                 text = data.decode()
-                text = re.sub(r"<w:sectPr\b[^>]*?/>|<w:sectPr\b.*?</w:sectPr>", "", text)
+                text = re.sub(r"<w:sectPr\b(?:[^>]*/>|.*?</w:sectPr>)", "", text, flags=re.DOTALL)
                 data = text.replace("</w:body>", f"{_SECTION}</w:body>").encode()
             elif info.filename == "word/styles.xml":
                 data = _styles(data.decode()).encode()

@@ -85,6 +85,7 @@ def _run(document: Document, notebook: Any, where: list[Cell | None], folder: Pa
             allow_errors=True,
             resources={"metadata": {"path": str(folder)}},
         )
+        client.owns_km = True  # so that the kernel is ended with the run
         try:
             client.execute()
         except (CellTimeoutError, DeadKernelError) as error:
