@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
+import pandas as pd
 import pytest
 
 from trialkit import methods
 from trialkit._content import content_folder
-from trialkit.errors import Finding, PlanFindings
+from trialkit.errors import Finding, PlanFindings, UsageError
 from trialkit.plan import check_plan, load_plan
 from trialkit.plan.model import Analysis
 from trialkit.plan.words import ADSL_COLUMNS, BASIC_COLUMNS, OPTIONS, OUTCOMES
@@ -490,17 +490,48 @@ def test_words_cover_every_method() -> None:
     assert names <= set(methods.VERSIONS)
 
 
-def test_options_are_those_of_the_methods() -> None:
-    from trialkit.methods.logistic import BinaryFit
+def test_options_are_those_that_an_analysis_takes() -> None:
+    from trialkit.analyse import prepare
 
-    # what the plan's other keys give
-    given = {"formula", "data", "subject", "visit", "time", "event", "level"}
-    for name, options in OPTIONS.items():
-        function = BinaryFit.standardised if name == "binary" else getattr(methods, name)
-        allowed = set(inspect.signature(function).parameters)
-        assert set(options) <= allowed, name
-        if name not in {"binary", "kaplan_meier"}:
-            assert set(options) == allowed - given, name
+    assert {name: set(options) for name, options in OPTIONS.items()} == prepare.OPTIONS
+    for name, value in OPTIONS["binary"].items():
+        assert value, name
+
+
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [(m, o) for m, options in OPTIONS.items() for o, values in options.items() if values],
+)
+def test_values_of_options_are_those_of_the_methods(method: str, option: str) -> None:
+    """What a method does not know it refuses before it fits; what is listed it takes."""
+    frame = pd.DataFrame(
+        {
+            "USUBJID": [f"S{i // 2}" for i in range(40)],
+            "AVISIT": ["W4", "W12"] * 20,
+            "TRT01P": [["A", "B"][i // 2 % 2] for i in range(40)],
+            "AVAL": [float((7 * i) % 11 + i % 2) for i in range(40)],
+            "RESPONSE": [int((3 * i) % 5 < 2) for i in range(40)],
+            "NEVENTS": [i % 4 for i in range(40)],
+            "PYEARS": [0.5] * 40,
+        }
+    )
+    calls = {
+        "mmrm": lambda **o: methods.mmrm(
+            "AVAL ~ TRT01P*AVISIT", frame, subject="USUBJID", visit="AVISIT", **o
+        ),
+        "ancova": lambda **o: methods.ancova("AVAL ~ TRT01P", frame, **o),
+        "negative_binomial": lambda **o: methods.negative_binomial("NEVENTS ~ TRT01P", frame, **o),
+        "cox": lambda **o: methods.cox("TRT01P", frame, time="AVAL", event="RESPONSE", **o),
+        "binary": lambda **o: methods.binary("RESPONSE ~ TRT01P", frame).standardised(
+            "TRT01P", reference="A", **o
+        ),
+    }
+    frame["AVAL"] += 1.0
+    for value in OPTIONS[method][option] or ():
+        calls[method](**{option: value})
+    if option != "reml":  # true or false
+        with pytest.raises(UsageError):
+            calls[method](**{option: "nonsense"})
 
 
 def test_columns_are_those_of_the_schemas() -> None:

@@ -26,7 +26,7 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
     "kaplan_meier": (),
 }
 
-# option -> possible values; None where the values are columns
+# option -> possible values; None where the values are columns or times in days
 OPTIONS: dict[str, dict[str, tuple[object, ...] | None]] = {
     "mmrm": {
         "covariance": ("us",),
@@ -37,8 +37,8 @@ OPTIONS: dict[str, dict[str, tuple[object, ...] | None]] = {
     },
     "ancova": {"se": ("classical", "hc3")},
     "negative_binomial": {"exposure": ("PYEARS",)},
-    "cox": {"ties": ("efron", "breslow"), "strata": None},
-    "kaplan_meier": {"strata": None},
+    "cox": {"ties": ("efron",), "strata": None},
+    "kaplan_meier": {"strata": None, "times": None},
     "binary": {
         "measure": ("difference", "ratio", "odds_ratio"),
         "variance": ("ye", "ge", "delta"),
