@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from trialkit._clock import SimulatedClock
@@ -10,6 +14,7 @@ from trialkit.participants import assess, consent, enrol, hold_visit, randomise
 from trialkit.record import KeyStore
 from trialkit.study import Study
 
+START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 SHARED = """
 trial:
   id: SMALL
@@ -67,27 +72,41 @@ def write_protocols(folder: Path) -> list[Path]:
     return files
 
 
-def make_study(folder: Path, *, seed: int | None = 1) -> Study:
-    """Create the study in ``folder/study`` with one person in each role, on a simulated clock."""
-    study = Study.create(
+@cache
+def _template(seed: int | None) -> Path:
+    """Create the study once in a process, with one person in each role."""
+    folder = Path(tempfile.mkdtemp(prefix="small-study-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with Study.create(
         folder / "study",
         protocols=write_protocols(folder),
         actor="olga",
         name="Olga Owner",
-        clock=SimulatedClock(datetime(2026, 1, 5, 8, tzinfo=UTC)),
+        clock=SimulatedClock(START),
         keys=KeyStore(folder / "keys"),
         seed=seed,
+    ) as study:
+        for user, role in (
+            ("cora", "coordinator"),
+            ("theo", "therapist"),
+            ("asta", "assessor"),
+            ("ivan", "investigator"),
+            ("stan", "statistician"),
+            ("mona", "monitor"),
+        ):
+            study.add_user(user, role=role)
+    return folder
+
+
+def make_study(folder: Path, *, seed: int | None = 1) -> Study:
+    """Open a fresh copy of the study in ``folder/study`` as its owner, on a simulated clock."""
+    shutil.copytree(_template(seed), folder, dirs_exist_ok=True)
+    return Study.open(
+        folder / "study",
+        actor="olga",
+        clock=SimulatedClock(START),
+        keys=KeyStore(folder / "keys"),
     )
-    for user, role in (
-        ("cora", "coordinator"),
-        ("theo", "therapist"),
-        ("asta", "assessor"),
-        ("ivan", "investigator"),
-        ("stan", "statistician"),
-        ("mona", "monitor"),
-    ):
-        study.add_user(user, role=role)
-    return study
 
 
 def enrolled(study: Study, *, site: str = "01") -> str:

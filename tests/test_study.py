@@ -33,7 +33,8 @@ from trialkit.errors import (
 )
 from trialkit.participants import enrol, exclude, hold_visit
 from trialkit.record import KeyStore, StudyState
-from trialkit.record.kinds import DeviationRaised, ParticipantEnrolled
+from trialkit.record.kinds import DeviationRaised, ParticipantEnrolled, PlanLocked
+from trialkit.record.roles import ALL, PERMISSIONS
 from trialkit.study import Design, Study
 
 
@@ -436,6 +437,33 @@ def test_person_who_was_not_added_may_nothing(
             with pytest.raises(NotPermitted, match="stranger is not a user"):
                 opened.append(payload, subject="S")
         assert opened.record.head == before
+
+
+def test_require_follows_the_table(study: Study) -> None:
+    """Signing, locking, unblinding and the rest: for every person and every permission."""
+    for user, person in study.state.users.items():
+        view = study.as_user(user)
+        for permission in ALL:
+            if permission in PERMISSIONS[person.role]:
+                view.require(permission)
+            else:
+                with pytest.raises(NotPermitted, match="Roles that may: ") as caught:
+                    view.require(permission)
+                assert caught.value.details == {"permission": permission}
+
+
+def test_append_itself_guards(study: Study) -> None:
+    """A room that forgets to ask is refused by the one way in."""
+    theo, before = study.as_user("theo"), study.record.head
+    lock = PlanLocked(
+        plan_id="p", plan="0", file="p", methods={}, schemas={}, lock="1", signatures=[]
+    )
+    with pytest.raises(NotPermitted, match="may not lock plan"):
+        theo.append(lock)
+    created = next(study.record.read()).model()
+    with pytest.raises(Duplicate, match="created once"):
+        study.append(created)
+    assert study.record.head == before
 
 
 def test_only_those_who_may_see_an_arm(study: Study) -> None:

@@ -128,6 +128,12 @@ def test_arm_is_checked_against_the_commitment(tmp_path: Path) -> None:
         store.place("s", 900)
 
 
+def test_lost_file_is_named(tmp_path: Path) -> None:
+    AllocationStore.create(tmp_path).path.unlink()
+    with pytest.raises(IntegrityError, match=r"allocation\.db: not there"):
+        AllocationStore(tmp_path).place("s", 1)
+
+
 def test_reader_sees_what_a_writer_draws_later(tmp_path: Path) -> None:
     writer = AllocationStore.create(tmp_path, seed=1)
     reader = AllocationStore(tmp_path)

@@ -168,6 +168,10 @@ class AllocationStore:
 
     @contextmanager
     def _connection(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+        if not self.path.is_file():
+            raise IntegrityError(
+                f"{self.path}: not there.", remedy="Restore it from a copy of the study."
+            )
         uri = f"file:{quote(str(self.path.resolve()))}?mode={'rw' if write else 'ro'}"
         with storage_guard(self.path), closing(sqlite3.connect(uri, uri=True)) as connection:
             connection.execute("PRAGMA synchronous = EXTRA")

@@ -354,9 +354,13 @@ class Study:
         ------
         NotPermitted
             If the role may not write this kind of event.
+        Duplicate
+            If it is the event with which a study begins.
         StorageRefused
             If the disk refused; nothing was kept.
         """
+        if isinstance(payload, StudyCreated):
+            raise Duplicate("a study is created once.", remedy="Use `Study.create`.")
         needed = NEEDED.get(payload.kind)
         if needed is not None:
             self.require(needed)
