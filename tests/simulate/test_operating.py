@@ -13,7 +13,7 @@ from trialkit._content import find_content
 from trialkit.errors import UsageError
 from trialkit.methods import cox
 from trialkit.simulate.frames import Setting, frames, subjects
-from trialkit.simulate.operating import characteristics, operate
+from trialkit.simulate.operating import COLUMNS, characteristics, operate
 from trialkit.simulate.truth import Truth, truths
 from trialkit.simulate.worlds import WORLDS
 
