@@ -22,7 +22,8 @@ from data_schemas._columns import number, schema, text, whole
 from data_schemas.sdtm import DAYS
 from data_schemas.terminology import StudyTerms
 
-FIXED = ("ADSL", "ADFT", "ADQS", "ADTTE", "ADEX", "ADAE")
+BASIC = ("ADFT", "ADQS")
+"""Frames of scores that every study has; an instrument may name another."""
 MAJOR_DEVIATIONS = ("major", "eligibility", "consent", "wrong_arm", "unblinding")
 """Categories of DV that take a participant out of the per-protocol set."""
 
@@ -220,14 +221,15 @@ def adae(terms: StudyTerms) -> pa.DataFrameSchema:
 
 
 def schemas(
-    terms: StudyTerms | None = None, diary_frames: Iterable[str] = ()
+    terms: StudyTerms | None = None,
+    diary_frames: Iterable[str] = (),
+    basic_frames: Iterable[str] = BASIC,
 ) -> dict[str, pa.DataFrameSchema]:
-    """Return the schema of every ADaM-like table; `diary_frames` names the start-stop frames."""
+    """Return the schema of every ADaM-like table, by the names of a study's own frames."""
     given = terms or StudyTerms()
     return {
         "ADSL": adsl(given),
-        "ADFT": basic("ADFT", given),
-        "ADQS": basic("ADQS", given),
+        **{name: basic(name, given) for name in basic_frames},
         **{name: recurrent(name, given) for name in diary_frames},
         "ADTTE": adtte(given),
         "ADEX": adex(given),

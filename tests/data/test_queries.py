@@ -10,7 +10,7 @@ import pytest
 
 from data_schemas.terminology import REMEDIES
 from trialkit.data import check_frames, collect, derive, queries
-from trialkit.data.queries import COLUMNS
+from trialkit.data.queries import COLUMNS, failures, schemas_of
 from trialkit.record import kinds as k
 from trialkit.study import Study
 
@@ -83,9 +83,12 @@ def test_each_check_finds_its_fault(
 ) -> None:
     sdtm, derived, before = dict(tables[0]), dict(tables[1]), tables[2]
     assert check not in set(before[before["column"] == column]["check"])
-    change(sdtm if domain in sdtm else derived)
-    after = check_frames(sdtm, derived, read_only.design)
-    hit = after[(after["domain"] == domain) & (after["check"] == check)]
+    schema = schemas_of(sdtm, read_only.design)[domain]
+    tables_of = sdtm if domain in sdtm else derived
+    change(tables_of)
+    after = pd.DataFrame(failures(domain, schema, tables_of[domain]), columns=COLUMNS)
+    hit = after[after["check"] == check]
+    assert set(after["domain"]) == {domain}
     assert column in set(hit["column"]), after.to_string()
     assert set(hit["remedy"]) == {REMEDIES[check]}
 

@@ -12,7 +12,7 @@ from data_schemas.terminology import StudyTerms
 from trialkit.data._basic import basic
 from trialkit.data._recurrent import recurrent, time_to_first
 from trialkit.data._subjects import subjects
-from trialkit.data.terms import Frames, diary_frames, study_terms
+from trialkit.data.terms import Frames, basic_frames, diary_frames, study_terms
 from trialkit.protocol.model import Protocol
 from trialkit.study.design import Design
 
@@ -38,17 +38,12 @@ def derive(sdtm: Frames, design: Design, protocols: Mapping[str, Protocol] | Non
     known = protocols or {}
     terms = study_terms(sdtm, design)
     made = {"ADSL": subjects(sdtm, design, known, terms)}
-    made |= {name: basic(name, sdtm, design, terms) for name in _basic_names(design)}
+    made |= {name: basic(name, sdtm, design, terms) for name in basic_frames(design)}
     made |= {name: recurrent(name, sdtm, design, terms) for name in diary_frames(design)}
     made["ADTTE"] = time_to_first(sdtm, design, terms)
     made["ADEX"] = _exposure(sdtm, known, terms)
     made["ADAE"] = _adverse(sdtm, terms)
     return made
-
-
-def _basic_names(design: Design) -> list[str]:
-    named = [instrument.dataset for instrument in design.instruments.values()]
-    return list(dict.fromkeys(["ADFT", "ADQS", *sorted(named)]))
 
 
 def _exposure(sdtm: Frames, protocols: Mapping[str, Protocol], terms: StudyTerms) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from data_schemas import sdtm as sdtm_schemas
 from data_schemas.terminology import REMEDIES
 from trialkit.data.collect import collect
 from trialkit.data.derive import derive
-from trialkit.data.terms import Frames, diary_frames, study_terms
+from trialkit.data.terms import Frames, basic_frames, diary_frames, study_terms
 from trialkit.study import Design, Study
 
 COLUMNS = ["domain", "row", "usubjid", "column", "check", "value", "remedy"]
@@ -41,20 +41,22 @@ def queries(study: Study) -> pd.DataFrame:
 
 def check_frames(sdtm: Frames, derived: Frames, design: Design) -> pd.DataFrame:
     """Return the failed checks of SDTM-like and ADaM-like tables; empty where all hold."""
-    terms = study_terms(sdtm, design)
-    basics = {name: adam.basic(name, terms) for name in derived}
-    schemas: Mapping[str, pa.DataFrameSchema] = {
-        **{name: basics[name] for name in derived},
-        **adam.schemas(terms, diary_frames(design)),
-        **sdtm_schemas.schemas(terms),
-    }
+    schemas = schemas_of(sdtm, design)
     rows: list[dict[str, Any]] = []
     for name, frame in (*sdtm.items(), *derived.items()):
-        rows += _failures(name, schemas[name], frame)
+        if len(frame):
+            rows += failures(name, schemas[name], frame)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _failures(name: str, schema: pa.DataFrameSchema, frame: pd.DataFrame) -> list[dict[str, Any]]:
+def schemas_of(sdtm: Frames, design: Design) -> dict[str, pa.DataFrameSchema]:
+    """Return the schema of every table of a study, with the study's own terms."""
+    terms = study_terms(sdtm, design)
+    derived = adam.schemas(terms, diary_frames(design), basic_frames(design))
+    return {**derived, **sdtm_schemas.schemas(terms)}
+
+
+def failures(name: str, schema: pa.DataFrameSchema, frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Validate lazily and return the failed checks, one row a row and check."""
     try:
         schema.validate(frame, lazy=True)

@@ -25,6 +25,12 @@ def diary_frames(design: Design) -> list[str]:
     return list(dict.fromkeys(diary.dataset for diary in design.diaries))
 
 
+def basic_frames(design: Design) -> list[str]:
+    """Return the names of the frames of scores: ADFT, ADQS, and what instruments name."""
+    named = sorted(instrument.dataset for instrument in design.instruments.values())
+    return list(dict.fromkeys([*adam.BASIC, *named]))
+
+
 def study_terms(sdtm: Frames, design: Design) -> StudyTerms:
     """Return the study's own terms: its participants from DM, the rest from the design."""
     supplement = sdtm["SUPPDM"].drop_duplicates("QNAM")
