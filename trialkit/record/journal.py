@@ -117,6 +117,7 @@ class JournalWriter:
         self._waiting: list[tuple[Column, Column, Column, Column]] = []
         self._waiting_rows = 0
         self._kinds = [np.dtype(f.type.to_pandas_dtype()) for f in schema][len(_TIMES) :]
+        pa.array(np.zeros(1, np.float32))  # Arrow imports pandas at its first array: not later
         self._synced_at = time.monotonic()
         try:
             self._file = path.open("xb", buffering=0)

@@ -180,6 +180,7 @@ class _Run:
         self._logged_minutes = 0.0
         self._last = w.Summary(0)
         self._interrupted = False
+        self._seen_ns = study.clock.monotonic_ns()
         self._journal: JournalWriter | None = None
 
     # --- the whole -----------------------------------------------------------------------
@@ -251,7 +252,9 @@ class _Run:
     def _loop(self) -> None:
         self._feed(w.Ready())
         prompts = self._prepared.protocol.session.screening
-        self._feed(w.Begin(self._operator.screen(prompts, self._view())))
+        values = self._operator.screen(prompts, self._view())
+        self._seen_ns = self._study.clock.monotonic_ns()
+        self._feed(w.Begin(values))
         while not self._state.final:
             self._hear_people()
             if not self._state.final:
@@ -328,6 +331,9 @@ class _Run:
         except LinkLost as lost:
             self._feed(w.DeviceFailed("link_lost", lost.message))
             return False
+        if self._real:  # all time counts, also what this loop itself took
+            now = self._study.clock.monotonic_ns()
+            passed, self._seen_ns = (now - self._seen_ns) / 1e9, now
         self._keep(blocks)
         self._last = self._summariser.summary(blocks, passed)
         if self._interrupted:  # the device was stopped by the signal: that is why it is not running

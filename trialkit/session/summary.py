@@ -27,6 +27,7 @@ class Summariser:
         self._row_s = 1.0 / stream.rate_hz if stream.rate_hz else None
         self._next_seq: int | None = None
         self._silent_s = 0.0
+        self._speed = 0.0
         self.gaps = 0
         self.rows = 0
 
@@ -37,17 +38,18 @@ class Summariser:
         if self._row_s is not None:
             self._silent_s = lost_s if rows else self._silent_s + dt_s
         if not rows:
-            return Summary(0, gap_s=self._silent_s)
+            return Summary(0, speed_m_s=self._speed, gap_s=self._silent_s)
         values = (
             blocks[-1].values if len(blocks) == 1 else np.concatenate([b.values for b in blocks])
         )
         last = values[-1]
         at = self._at
+        self._speed = float(last[at["belt_speed_m_s"]]) if "belt_speed_m_s" in at else 0.0
         return Summary(
             rows,
             device_state=int(last[at["device_state"]]) if "device_state" in at else None,
             fault_code=int(last[at["fault_code"]]) if "fault_code" in at else 0,
-            speed_m_s=float(last[at["belt_speed_m_s"]]) if "belt_speed_m_s" in at else 0.0,
+            speed_m_s=self._speed,
             gap_s=self._silent_s,
             measures=self._measures(values),
         )
