@@ -58,17 +58,7 @@ def _made(estimates: list[float], half: float, analysis: str = "speed") -> pd.Da
             ("null", i, analysis, "difference", e, e - half, e + half, 0.5, None)
             for i, e in enumerate(estimates)
         ],
-        columns=[
-            "world",
-            "trial",
-            "analysis",
-            "measure",
-            "estimate",
-            "lower",
-            "upper",
-            "p",
-            "reason",
-        ],
+        columns=COLUMNS,
     )
 
 

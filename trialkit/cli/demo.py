@@ -123,16 +123,19 @@ def _bar() -> Iterator[Progress]:
         yield lambda share, text: shown.update(task, completed=share, description=text)
 
 
-def _table(*columns: str, widest: int) -> Table:
-    """A plain table whose first column gives way where the screen is narrow."""
+def _table(*columns: str) -> Table:
+    """A plain table: text first, then numbers."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    table.add_column(columns[0], max_width=widest, no_wrap=True, overflow="ellipsis")
-    for name in columns[1:]:
-        table.add_column(name, justify="right", no_wrap=True)
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
     return table
+
+
+def _short(label: str, width: int) -> str:
+    return label if len(label) <= width else f"{label[: width - 3].rstrip()}..."
 
 
 def _show_power(console: Console, world: World, statement: PowerStatement, seed: int) -> None:
@@ -140,10 +143,8 @@ def _show_power(console: Console, world: World, statement: PowerStatement, seed:
         f"[bold]A virtual trial of {statement.participants} people[/bold], seed {seed}, in the "
         f"world of {world.name}: {world.title}. Simulated; no evidence about any device."
     )
-    console.print(
-        "\nWhat the plan can show at this size, if the benefit that it was planned on is true:"
-    )
-    table = _table("endpoint", "planned effect", "power", "80 % needs", "after", widest=20)
+    console.print("\nPower at this size, if the effects that the trial is planned on are true:")
+    table = _table("endpoint", "planned effect", "power", "80 % needs", "after")
     for row in statement.rows:
         table.add_row(
             row.label,
@@ -197,7 +198,7 @@ def _show_outcome(
         + f". Sessions: {', '.join(f'{name} {n}' for name, n in sessions.items())}. "
         + f"Adverse events {counts['adverse_events']}, serious {counts['serious_events']}."
     )
-    table = _table("registered analysis", "estimate (95 % CI)", "p", "rejected", "truth", widest=34)
+    table = _table("registered analysis", "estimate (95 % CI)", "p", "rejected", "truth")
     for row in _rows(outcome):
         truth = known.get(row["analysis"])
         verdict = {True: "yes", False: "no", None: "-"}[row["rejected"]]
@@ -208,7 +209,7 @@ def _show_outcome(
         elif math.isnan(row["estimate"]):
             shown = "-"
         table.add_row(
-            row["label"],
+            _short(row["label"], max(16, console.width - 54)),
             shown,
             _p(row["p"]),
             verdict,
