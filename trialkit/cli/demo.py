@@ -144,7 +144,7 @@ def _show_power(console: Console, world: World, statement: PowerStatement, seed:
         f"world of {world.name}: {world.title}. Simulated; no evidence about any device."
     )
     console.print("\nPower at this size, if the effects that the trial is planned on are true:")
-    table = _table("endpoint", "planned effect", "power", "80 % needs", "after")
+    table = _table("endpoint", "planned effect", "power", "80 % needs", "method")
     for row in statement.rows:
         table.add_row(
             row.label,
@@ -209,7 +209,7 @@ def _show_outcome(
         elif math.isnan(row["estimate"]):
             shown = "-"
         table.add_row(
-            _short(row["label"], max(16, console.width - 54)),
+            _short(row["label"], max(16, console.width - 61)),
             shown,
             _p(row["p"]),
             verdict,

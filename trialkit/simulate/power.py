@@ -148,7 +148,7 @@ def power_statement(
     seen = years * (kept + 1) / 2 * (1 - cohort.missed_diary_probability)
     of_rates = rate_ratio_variance(ratio, cohort.falls_rate, seen, cohort.falls_alpha)
     size = math.log(ratio)
-    add("falls", "Falls", f"rate ratio {ratio:.2f}", size, of_rates, "Zhu & Lakkis 2014")
+    add("falls", "Falls", f"rate ratio {ratio:.2f}", size, of_rates, "Zhu 2014")
     hazard = frail_hazard_ratio(ratio, cohort.falls_rate, years, cohort.falls_alpha)
     chances = [
         1 - (1 + cohort.falls_alpha * r * seen) ** (-1 / cohort.falls_alpha)
