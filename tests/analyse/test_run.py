@@ -200,3 +200,32 @@ def test_several_rows_a_participant_are_refused(frames: Frames) -> None:
     whole = [plan.analyses[1].model_copy(update={"visit": None})]
     with pytest.raises(UsageError, match="several rows"):
         run_plan(plan.model_copy(update={"analyses": whole}), frames)
+
+
+def test_an_arm_of_one_gives_no_number(frames: Frames) -> None:
+    rows = frames["ADFT"]
+    robots = frames["ADSL"].query("TRT01P == 'Robotic'")["USUBJID"]
+    last = rows[rows["AVISIT"] == "W12"]
+    keep = last[last["USUBJID"].isin(robots)]["USUBJID"].iloc[0]
+    gone = robots[robots != keep]
+    cut = rows[~(rows["USUBJID"].isin(gone) & (rows["AVISIT"] == "W12"))]
+    found = run_plan(make_plan(), {**frames, "ADFT": cut})["fast"]
+    assert found.failed is not None
+    assert found.registered.query("statistic in ['estimate', 'se', 'p']")["value"].isna().all()
+
+
+@pytest.mark.parametrize("n", [6, 10, 16])
+@pytest.mark.filterwarnings("error")
+def test_tiny_trials_are_finite_or_failed(n: int) -> None:
+    for seed in range(5):
+        found = run_plan(make_plan(), make_frames(n, seed), descriptives=seed == 0)
+        empty = found.table[found.table["value"].isna()]
+        assert ((empty["state"] == "failed") | empty["text"].notna()).all()
+        for analysis in found.meta["analyses"]:
+            one = found[analysis]
+            said = one.statistics()
+            if one.failed is None and "lower" in said:
+                assert said["lower"] <= said["estimate"] <= said["upper"]
+                assert 0 <= said["p"] <= 1
+            elif one.failed is not None and "p_adjusted" in said:
+                assert said["rejected"] == 0

@@ -24,6 +24,8 @@ REGISTERED = {
 }
 MEASURES = {"difference": "risk_difference", "ratio": "risk_ratio", "odds_ratio": "odds_ratio"}
 _STATISTICS = ("estimate", "se", "df", "statistic", "p", "lower", "upper")
+INESTIMABLE = "not estimable from these data"
+_WHOLE = ("estimate", "se", "p", "lower", "upper")
 SE_OF_LOG = "standard error of the log"
 
 
@@ -107,24 +109,20 @@ def contrast_rows(
             "reference": str(row["reference"]),
             "visit": at,
         }
+        whole = all(math.isfinite(row[name]) for name in _WHOLE)
+        reason = None if whole else INESTIMABLE
         for name in _STATISTICS:
-            if name == "df" and math.isinf(row["df"]):
-                continue  # the normal distribution
-            note = SE_OF_LOG if name == "se" and ratio else None
-            unit = prepared.analysis.unit if name in _WITH_UNIT else None
-            block.rows.add(
-                quantity,
-                name,
-                row[name],
-                unit="" if ratio else unit or "",
-                text=note if note and math.isfinite(row[name]) else None,
-                **place,
-            )
+            if name == "df" and (math.isinf(row["df"]) or not whole):
+                continue  # infinite: the normal distribution
+            in_units = quantity == "difference" and name in _WITH_UNIT
+            unit = (prepared.analysis.unit if in_units else None) or ""
+            note = SE_OF_LOG if whole and name == "se" and ratio else None
+            block.rows.add(quantity, name, row[name], unit=unit, text=note, reason=reason, **place)
         block.rows.add(quantity, "level", prepared.level, unit="", **place)
         if quantity == block.quantity and place == block.place:
-            block.p = float(row["p"]) if math.isfinite(row["p"]) else None
-            block.estimate = float(row["estimate"])
-            block.reason = None if block.p is not None else "not estimable from these data"
+            block.p = float(row["p"]) if whole else None
+            block.estimate = float(row["estimate"]) if whole else math.nan
+            block.reason = reason
 
 
 _WITH_UNIT = frozenset({"estimate", "se", "lower", "upper", "mean", "sd"})

@@ -110,8 +110,9 @@ class PredictorFit:
 def exponentiate(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table on the ratio scale: estimate and interval are ratios, ``se`` is of the log."""
     out = table.copy()
-    for name in ("estimate", "lower", "upper"):
-        out[name] = np.exp(out[name].to_numpy(dtype=np.float64))
+    with np.errstate(over="ignore"):
+        for name in ("estimate", "lower", "upper"):
+            out[name] = np.exp(out[name].to_numpy(dtype=np.float64))
     return out
 
 

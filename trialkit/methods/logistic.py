@@ -158,6 +158,8 @@ def ye_covariance(y: Floats, mu: Floats, arms: list[npt.NDArray[np.bool_]]) -> F
     within = np.empty((k, k))  # [a, b] = Cov_a(y, mu_b)
     spread = np.empty(k)
     overall = np.cov(mu, rowvar=False)
+    if any(rows.sum() < 2 for rows in arms):
+        return np.full((k, k), np.nan)  # no variance within an arm of one
     for a, rows in enumerate(arms):
         within[a] = [np.cov(y[rows], mu[rows, b])[0, 1] for b in range(k)]
         residual = np.var(y[rows], ddof=1) - 2.0 * within[a, a] + overall[a, a]
