@@ -116,6 +116,24 @@ def test_a_loop_that_hangs_ends_the_keepalives(monkeypatch: pytest.MonkeyPatch) 
         link.close()
 
 
+def test_arming_after_a_long_silence_finds_the_watchdog_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("device_interface.link.HOST_HANGS_S", 0.1)
+    link = DeviceLink("simulated", {}, RealClock())
+    try:
+        for _ in range(5):
+            time.sleep(0.6)  # longer than the watchdog: nothing is powered, nothing is wrong
+            token = link.arm()
+            link.apply(Setpoints(WALK, FAST, token))
+            assert link.wait(0.05) is not None
+            assert link.state is not DeviceState.LINK_LOST
+            link.ramp_down()
+            until(lambda: link.wait(0.05) is not None and link.state is DeviceState.DISARMED, 3)
+    finally:
+        link.close()
+
+
 HOST = """
 import sys, time
 from device_interface import DeviceLink, Setpoints
