@@ -22,13 +22,14 @@ import pandas as pd
 
 from trialkit.errors import UsageError
 from trialkit.simulate.truth import Truth, truths
-from trialkit.simulate.worlds import find_world
+from trialkit.simulate.worlds import WORLDS, find_world
 
 if TYPE_CHECKING:
     from trialkit.results import AnalysisResult
 
 _STATISTICS = ("estimate", "lower", "upper", "p")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_APART = 1_000_000
 COLUMNS = ["world", "trial", "analysis", "measure", *_STATISTICS, "reason"]
 
 
@@ -65,8 +66,10 @@ def run_task(task: Task) -> list[tuple[object, ...]]:
         if any(s.paramcd in needed for s in instrument.scores)
     ]
     rows: list[tuple[object, ...]] = []
+    scenario = _APART * (1 + list(WORLDS).index(task.world))
     for trial in range(task.first, task.last):
-        people = subjects(setting, world, task.seed, task.participants, trial=trial)
+        key = scenario + trial  # so that worlds share no people, and no luck
+        people = subjects(setting, world, task.seed, task.participants, trial=key)
         made = frames(setting, people, instruments=instruments)
         results = run_plan(plan, made, descriptives=False)
         rows += [(task.world, trial, a.id, *_effect(results[a.id])) for a in kept]
