@@ -400,7 +400,8 @@ def _write_parquet(path: Path, content: JournalContent) -> dict[str, Any]:
 def _read_parquet(source: pa.Buffer, columns: Sequence[str] | None) -> pa.Table:
     wanted = None if columns is None else list(columns)
     with pq.ParquetFile(source, page_checksum_verification=True) as parquet:
-        return parquet.read(columns=wanted)
+        small = parquet.metadata.num_rows < _GROUP_ROWS  # threads cost more than they bring
+        return parquet.read(columns=wanted, use_threads=not small)
 
 
 def read_manifest(folder: Path, *, sha256: str | None = None) -> Sealed:

@@ -73,21 +73,20 @@ class Summariser:
         self, values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
     ) -> dict[str, float]:
         at = self._at
+        mean = values.mean(axis=0, dtype=np.float64)
         measures: dict[str, float] = {}
         if "heart_rate_bpm" in at:
-            heart = values[:, at["heart_rate_bpm"]].mean(dtype=np.float64)
-            measures["heart_rate_bpm"] = round(float(heart), 1)
-        if "belt_speed_m_s" not in at or values[-1, at["belt_speed_m_s"]] <= MOVING_M_S:
+            measures["heart_rate_bpm"] = round(float(mean[at["heart_rate_bpm"]]), 1)
+        if "belt_speed_m_s" not in at or self._speed <= MOVING_M_S:
             return measures
         if "tracking_error_rad" in at:
-            error = values[:, at["tracking_error_rad"]].mean(dtype=np.float64)
-            measures["tracking_error_rad"] = round(float(error), _DIGITS)
+            measures["tracking_error_rad"] = round(float(mean[at["tracking_error_rad"]]), _DIGITS)
         if "toe_clearance_m" in at:
             strides = values[values[:, at["stride_time_s"]] > 0]
             if len(strides):
                 toe = float(strides[:, at["toe_clearance_m"]].min())
-                left = float(strides[:, at["step_length_l_m"]].sum(dtype=np.float64))
-                right = float(strides[:, at["step_length_r_m"]].sum(dtype=np.float64))
+                left = float(mean[at["step_length_l_m"]])
+                right = float(mean[at["step_length_r_m"]])
                 measures["toe_clearance_m"] = round(toe, _DIGITS)
                 if left + right > 0:
                     share = abs(left - right) / (left + right)
