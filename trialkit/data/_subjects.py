@@ -66,9 +66,9 @@ def _per_protocol(
     """Return PPROTFL.
 
     ``Y`` for those of FASFL who were delivered at least the protocol's fraction of the planned
-    sessions, each with its minimum of moving minutes, did not discontinue training and have
-    no major deviation. Null while the arm is not known; without protocols, FASFL without a
-    major deviation.
+    sessions, with at least its moving minutes on average over them, did not discontinue
+    training and have no major deviation. Null while the arm is not known; without protocols,
+    FASFL without a major deviation.
     """
     deviations = sdtm["DV"]
     major = set(deviations[deviations["DVCAT"].isin(adam.MAJOR_DEVIATIONS)]["USUBJID"])
@@ -86,8 +86,8 @@ def _per_protocol(
         if protocol is not None:
             fidelity = protocol.fidelity
             minutes = moved.get(usubjid, pd.Series(dtype="float64"))
-            delivered = int((minutes >= fidelity.min_moving_minutes).sum())
-            kept &= delivered >= fidelity.min_sessions_fraction * protocol.planned_sessions
+            enough = len(minutes) >= fidelity.min_sessions_fraction * protocol.planned_sessions
+            kept &= enough and bool(minutes.mean() >= fidelity.min_moving_minutes)
         flags.append("Y" if kept else "N")
     return flags
 
