@@ -121,6 +121,7 @@ def test_storage_round_trip(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(again.table, results.table)
     pd.testing.assert_frame_equal(again.series, results.series)
     assert again.meta == results.meta
+    assert list(again.meta["analyses"]) == ["speed", "falls", "km"]  # the plan's order
     assert again.hash == results.hash
 
 

@@ -301,7 +301,8 @@ def _forest_label(rows: pd.DataFrame, ratio: bool) -> str:
         kinds = " / ".join(_order(rows["measure"])).replace("_", " ")
         name = kinds[:1].upper() + kinds[1:]
     else:
-        name = _with_unit("Difference", first["unit"])
+        proportions = first["measure"] == "risk_difference"
+        name = _with_unit("Difference" + " in proportions" * proportions, first["unit"])
     group, reference = first["group"], first["reference"]
     if not (isinstance(group, str) and isinstance(reference, str)):
         return name

@@ -247,7 +247,7 @@ def disposition(rows: ResultRows, groups: Groups) -> None:
         left = people["EOSSTT"] == "DISCONTINUED"
         _reasons(rows, groups, "discontinued", left, "DCSREAS", "Left early")
     if "TRTDISDY" in people.columns:
-        name, label = "training_discontinued", "Discontinued training"
+        name, label = "training_discontinued", "Discontinued the intervention"
         _dispositions(rows, groups, name, label, "TRTDISDY", None)
         _reasons(rows, groups, name, people["TRTDISDY"].notna(), "TRTDISRS", label)
 

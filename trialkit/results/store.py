@@ -51,7 +51,11 @@ def from_bytes(data: bytes) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]
         )
     rows = [dict(zip(stored["columns"], row, strict=True)) for row in stored["table"]]
     points = [dict(zip(stored["series_columns"], p, strict=True)) for p in stored["series"]]
-    return results_table(rows), series_table(points), stored["meta"]
+    table, meta = results_table(rows), stored["meta"]
+    for part in ("analyses", "tables"):  # JSON keeps keys sorted; the rows keep the plan's order
+        if part in meta:
+            meta[part] = {k: meta[part][k] for k in table["analysis"].unique() if k in meta[part]}
+    return table, series_table(points), meta
 
 
 def write(folder: Path, data: bytes, *, rows: int) -> Path:
