@@ -175,10 +175,10 @@ def _said(count: Count | None, name: str, width: int) -> list[str]:
 _STAGES: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Allocation",
-        (("allocated", "Allocated"), ("received", "Received the allocated training"),
+        (("allocated", "Allocated"), ("received", "Received the allocated intervention"),
          ("not_received", "Did not receive it")),
     ),
-    ("Follow-up", (("lost", "Lost to follow-up"), ("discontinued", "Discontinued the training"))),
+    ("Follow-up", (("lost", "Lost to follow-up"), ("discontinued", "Discontinued the intervention"))),
     ("Analysis", (("analysed", "Analysed"), ("not_analysed", "Not analysed"))),
 )  # fmt: skip
 

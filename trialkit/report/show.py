@@ -140,6 +140,8 @@ class Show:
 
     def notes(self) -> Shown:
         """Return the plan's notes and limits as a list."""
+        if not self.plan.notes:
+            return Shown("*The plan has no notes.*\n")
         return Shown("\n".join(f"- {escape(n.strip())}" for n in self.plan.notes) + "\n")
 
     # --- numbers ----------------------------------------------------------------------------

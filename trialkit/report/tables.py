@@ -27,7 +27,7 @@ QUANTITIES = {
     "rate": "Rate",
     "risk": "Standardised proportion",
     "survival": "Proportion without an event",
-    "median_time": "Median time (days)",
+    "median_time": "Median time",
 }
 STRATEGIES = {
     "treatment_policy": "treatment policy",
