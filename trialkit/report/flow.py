@@ -178,7 +178,10 @@ _STAGES: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         (("allocated", "Allocated"), ("received", "Received the allocated intervention"),
          ("not_received", "Did not receive it")),
     ),
-    ("Follow-up", (("lost", "Lost to follow-up"), ("discontinued", "Discontinued the intervention"))),
+    (
+        "Follow-up",
+        (("lost", "Lost to follow-up"), ("discontinued", "Discontinued the intervention")),
+    ),
     ("Analysis", (("analysed", "Analysed"), ("not_analysed", "Not analysed"))),
 )  # fmt: skip
 
