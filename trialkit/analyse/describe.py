@@ -226,7 +226,7 @@ def adverse_events(rows: ResultRows, groups: Groups, adae: pd.DataFrame) -> None
             _events(rows, groups, name, after[after[column] == value], label)
     for category in sorted(after["AECAT"].dropna().unique()):
         label = f"Category: {str(category).replace('_', ' ')}"
-        name = slug(str(category)).replace("-", "_")
+        name = f"category_{slug(str(category)).replace('-', '_')}"
         _events(rows, groups, name, after[after["AECAT"] == category], label)
 
 
