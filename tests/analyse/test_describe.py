@@ -52,7 +52,7 @@ def test_adverse_events_say_zero(results: Results, frames: Frames) -> None:
     mine = frames["ADAE"][frames["ADAE"]["USUBJID"].isin(own)]
     assert results.value("ae.any.robotic.count") == mine["USUBJID"].nunique()
     assert results.value("ae.any.robotic.n") == len(mine)
-    assert results.value("ae.skin.robotic.count") == mine["USUBJID"].nunique()
+    assert results.value("ae.category_skin.robotic.count") == mine["USUBJID"].nunique()
     assert results.value("ae.serious.robotic.count") == 0
     assert results.value("ae.device_deficiency.conventional.percent") == 0
 
