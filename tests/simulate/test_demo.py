@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,12 @@ from trialkit.data import Snapshot, collect, derive, snapshots
 from trialkit.errors import RefusedError, UnknownName, UsageError
 from trialkit.evidence import verify_package
 from trialkit.record.journal import open_sealed
+from trialkit.session import recover
 from trialkit.simulate.frames import Setting, frames, people, subjects
 from trialkit.simulate.worlds import WORLDS
 from trialkit.study import Study
 
-SEED, PEOPLE, FULL_RATE = 5, 12, 1
+SEED, PEOPLE, FULL_RATE = 5, 8, 1
 WORLD = "harm"
 OPTIONS = ["--world", WORLD, "--seed", str(SEED), "--participants", str(PEOPLE)]
 
@@ -134,6 +137,7 @@ def test_frames_made_directly_are_those_of_the_record(study: Study) -> None:
 
 AGAIN = """
 import sys
+import time
 from pathlib import Path
 import numpy as np
 from trialkit._content import find_content
@@ -228,3 +232,26 @@ def test_force_removes_an_earlier_demonstration_only(
 def test_refuses_what_cannot_be() -> None:
     assert isinstance(demo("--world", "heaven").exception, UnknownName)
     assert isinstance(demo("--participants", "3").exception, UsageError)
+
+
+# --- Ctrl-C ----------------------------------------------------------------------------------
+
+
+def test_interrupt_leaves_a_study_that_recovers(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    trialkit = Path(sys.executable).with_name("trialkit")
+    program = [trialkit, "demo", *OPTIONS, "--full-rate", "0"]
+    running = subprocess.Popen([*program, "--out", str(out)], stdout=subprocess.DEVNULL)
+    telemetry = out / "study" / "telemetry"
+    until = time.monotonic() + 120
+    while time.monotonic() < until and running.poll() is None:
+        if telemetry.is_dir() and any(telemetry.iterdir()):
+            break
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(timeout=60) == 6
+    with Study.open(out / "study", actor="trial-office") as left:
+        recover(left)
+        assert left.record.verify().ok
+        assert not left.state.open_sessions
+        assert left.state.participants
