@@ -90,9 +90,8 @@ def errors() -> str:
 
 def yaml_keys() -> str:
     from trialkit.exchange.mapping import Mapping
-    from trialkit.protocol.instruments import Instrument
-
     from trialkit.plan.model import Plan
+    from trialkit.protocol.instruments import Instrument
     from trialkit.protocol.model import Protocol
 
     lines = ["# Keys of the YAML files", "", "Unknown keys are faults. Units are in the names.", ""]

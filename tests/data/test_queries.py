@@ -10,7 +10,7 @@ import pytest
 
 from data_schemas.terminology import REMEDIES
 from trialkit.data import check_frames, collect, derive, queries
-from trialkit.data.queries import COLUMNS, failures, schemas_of
+from trialkit.data.checks import COLUMNS, failures, schemas_of
 from trialkit.record import kinds as k
 from trialkit.study import Study
 

@@ -1,8 +1,8 @@
 """Data: the record as SDTM-like tables, as ADaM-like tables, and as snapshots; queries."""
 
+from trialkit.data.checks import check_frames, queries
 from trialkit.data.collect import collect
 from trialkit.data.derive import derive
-from trialkit.data.queries import check_frames, queries
 from trialkit.data.snapshot import Snapshot, build_snapshot, snapshots
 from trialkit.data.terms import study_terms
 

@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 
 from data_schemas import VERSIONS
 from trialkit._canonical import sha256_bytes, sha256_file, sha256_json, sync_folder, write_durably
+from trialkit.data.checks import check_frames
 from trialkit.data.collect import collect
 from trialkit.data.derive import derive
-from trialkit.data.queries import check_frames
 from trialkit.data.terms import Frames
 from trialkit.errors import NotLocked, SnapshotAltered, UnknownName
 from trialkit.record.kinds import AllocationRevealed, SnapshotBuilt
