@@ -35,19 +35,19 @@ ROLES: tuple[str, ...] = ("primary", "secondary", "exploratory", "sensitivity", 
 STATES: tuple[str, ...] = ("ok", "failed")
 
 #: Columns of the results table that hold text or nothing; ``value`` is the one number.
-TEXT_COLUMNS: tuple[str, ...] = (
-    "estimand",
-    "dataset",
-    "population",
-    "method",
-    "variant",
-    "group",
-    "reference",
-    "visit",
-    "text",
-    "unit",
-    "reason",
-)
+TEXT_COLUMNS: dict[str, str] = {
+    "estimand": "Id of the estimand",
+    "dataset": "Frame of the snapshot",
+    "population": "Analysis population",
+    "method": "Method",
+    "variant": "Variant: covariance, degrees of freedom, variance ...",
+    "group": "Arm, or the compared arm",
+    "reference": "Arm that it is compared with",
+    "visit": "AVISIT",
+    "text": "Label for people",
+    "unit": "Unit of the value",
+    "reason": "Why it failed",
+}
 
 
 def _failed_rows_are_empty(frame: pd.DataFrame) -> pd.Series[bool]:
@@ -58,15 +58,33 @@ def _failed_rows_are_empty(frame: pd.DataFrame) -> pd.Series[bool]:
 
 ResultsTable = pa.DataFrameSchema(
     {
-        "id": pa.Column(str, pa.Check.str_matches(r"^[^\s.]+(\.[^\s.]+)+$"), unique=True),
-        "analysis": pa.Column(str),
-        "label": pa.Column(str),
-        "role": pa.Column(str, pa.Check.isin(ROLES)),
-        "quantity": pa.Column(str, pa.Check.str_matches(r"^[a-z][A-Za-z0-9_-]*$")),
-        "statistic": pa.Column(str, pa.Check.isin(STATISTICS)),
-        "value": pa.Column(float, nullable=True),
-        "state": pa.Column(str, pa.Check.isin(STATES)),
-        **{name: pa.Column(object, nullable=True) for name in TEXT_COLUMNS},
+        "id": pa.Column(
+            str,
+            pa.Check.str_matches(r"^[^\s.]+(\.[^\s.]+)+$"),
+            unique=True,
+            description="Stable id: analysis, quantity, group, reference, visit, statistic",
+        ),
+        "analysis": pa.Column(str, description="Id of the analysis or table in the plan"),
+        "label": pa.Column(str, description="Its label"),
+        "role": pa.Column(str, pa.Check.isin(ROLES), description="Its role in the plan"),
+        "quantity": pa.Column(
+            str,
+            pa.Check.str_matches(r"^[a-z][A-Za-z0-9_-]*$"),
+            description="What is estimated, such as difference or rate_ratio",
+        ),
+        "statistic": pa.Column(
+            str,
+            pa.Check.isin(STATISTICS),
+            description="Which statistic of it: estimate, se, df, p, lower, upper, n ...",
+        ),
+        "value": pa.Column(
+            float, nullable=True, description="The number; empty where it failed or is text"
+        ),
+        "state": pa.Column(str, pa.Check.isin(STATES), description="ok or failed"),
+        **{
+            name: pa.Column(object, nullable=True, description=about)
+            for name, about in TEXT_COLUMNS.items()
+        },
     },
     checks=[
         pa.Check(_failed_rows_are_empty, error="a failed row holds a number or gives no reason")
@@ -75,14 +93,29 @@ ResultsTable = pa.DataFrameSchema(
     name="results",
 )
 
+SERIES_NUMBERS: dict[str, str] = {
+    "x": "Time, or planned day",
+    "y": "Estimate",
+    "lower": "Lower bound of its interval",
+    "upper": "Upper bound of its interval",
+    "n": "People at risk, or observed",
+}
+
 SeriesTable = pa.DataFrameSchema(
     {
-        "analysis": pa.Column(str),
-        "series": pa.Column(str),
-        "group": pa.Column(str),
-        "label": pa.Column(object, nullable=True),
-        **{name: pa.Column(float, nullable=True) for name in ("x", "y", "lower", "upper", "n")},
+        "analysis": pa.Column(str, description="Id of the analysis in the plan"),
+        "series": pa.Column(str, description="Kind of curve: km, profile, profile_observed"),
+        "group": pa.Column(str, description="Arm"),
+        "label": pa.Column(
+            object, nullable=True, description="Label of the point, such as a visit"
+        ),
+        **{
+            name: pa.Column(float, nullable=True, description=about)
+            for name, about in SERIES_NUMBERS.items()
+        },
     },
     strict=True,
     name="results_series",
 )
+
+TABLES: dict[str, pa.DataFrameSchema] = {"results": ResultsTable, "series": SeriesTable}

@@ -16,19 +16,31 @@ from pandera.typing.pandas import Series
 class _Rows(pa.DataFrameModel):
     """What every stream has: sequence, clocks, and the device's own state."""
 
-    seq: Series[pa.UInt32] = pa.Field(unique=True)
-    t_device_ns: Series[pa.Int64] = pa.Field(ge=0)
-    t_host_ns: Series[pa.Int64] = pa.Field(ge=0)
-    device_state: Series[pa.Int16] = pa.Field(isin=list(range(10)))
-    fault_code: Series[pa.Int16] = pa.Field(ge=0)
-    watchdog_age_s: Series[pa.Float32] = pa.Field(ge=0)
-    belt_speed_set_m_s: Series[pa.Float32] = pa.Field(ge=0, le=3)
-    belt_speed_m_s: Series[pa.Float32] = pa.Field(ge=-0.2, le=3)
-    support_set_fraction: Series[pa.Float32] = pa.Field(ge=0, le=1)
-    support_fraction: Series[pa.Float32] = pa.Field(ge=-0.1, le=1.1)
-    guidance: Series[pa.Float32] = pa.Field(ge=0, le=1)
-    tracking_error_rad: Series[pa.Float32] = pa.Field(ge=0, le=2)
-    heart_rate_bpm: Series[pa.Float32] = pa.Field(ge=20, le=250)
+    seq: Series[pa.UInt32] = pa.Field(unique=True, description="Sequence number; a gap shows")
+    t_device_ns: Series[pa.Int64] = pa.Field(ge=0, description="Device clock, ns")
+    t_host_ns: Series[pa.Int64] = pa.Field(ge=0, description="Host clock, monotonic, ns")
+    device_state: Series[pa.Int16] = pa.Field(
+        isin=list(range(10)), description="State of the device, by number"
+    )
+    fault_code: Series[pa.Int16] = pa.Field(ge=0, description="0, or the code of the fault")
+    watchdog_age_s: Series[pa.Float32] = pa.Field(ge=0, description="Age of the last keepalive, s")
+    belt_speed_set_m_s: Series[pa.Float32] = pa.Field(
+        ge=0, le=3, description="Belt speed, set, m/s"
+    )
+    belt_speed_m_s: Series[pa.Float32] = pa.Field(
+        ge=-0.2, le=3, description="Belt speed, read, m/s"
+    )
+    support_set_fraction: Series[pa.Float32] = pa.Field(
+        ge=0, le=1, description="Body-weight support, set, fraction of weight"
+    )
+    support_fraction: Series[pa.Float32] = pa.Field(
+        ge=-0.1, le=1.1, description="Body-weight support, read, fraction of weight"
+    )
+    guidance: Series[pa.Float32] = pa.Field(ge=0, le=1, description="Guidance, 0 to 1")
+    tracking_error_rad: Series[pa.Float32] = pa.Field(
+        ge=0, le=2, description="Mean distance from the reference path, rad"
+    )
+    heart_rate_bpm: Series[pa.Float32] = pa.Field(ge=20, le=250, description="Heart rate, 1/min")
 
     @pa.dataframe_check
     @classmethod
@@ -45,44 +57,96 @@ class _Rows(pa.DataFrameModel):
 
 
 class _Motion(_Rows):
-    hip_angle_l: Series[pa.Float32] = pa.Field(ge=-0.7, le=2.1)
-    knee_angle_l: Series[pa.Float32] = pa.Field(ge=-0.2, le=2.1)
-    ankle_angle_l: Series[pa.Float32] = pa.Field(ge=-0.9, le=0.7)
-    hip_angle_r: Series[pa.Float32] = pa.Field(ge=-0.7, le=2.1)
-    knee_angle_r: Series[pa.Float32] = pa.Field(ge=-0.2, le=2.1)
-    ankle_angle_r: Series[pa.Float32] = pa.Field(ge=-0.9, le=0.7)
-    hip_velocity_l: Series[pa.Float32] = pa.Field(ge=-20, le=20)
-    knee_velocity_l: Series[pa.Float32] = pa.Field(ge=-20, le=20)
-    ankle_velocity_l: Series[pa.Float32] = pa.Field(ge=-20, le=20)
-    hip_velocity_r: Series[pa.Float32] = pa.Field(ge=-20, le=20)
-    knee_velocity_r: Series[pa.Float32] = pa.Field(ge=-20, le=20)
-    ankle_velocity_r: Series[pa.Float32] = pa.Field(ge=-20, le=20)
-    hip_motor_torque_l: Series[pa.Float32] = pa.Field(ge=-200, le=200)
-    knee_motor_torque_l: Series[pa.Float32] = pa.Field(ge=-200, le=200)
-    hip_motor_torque_r: Series[pa.Float32] = pa.Field(ge=-200, le=200)
-    knee_motor_torque_r: Series[pa.Float32] = pa.Field(ge=-200, le=200)
-    hip_interaction_torque_l: Series[pa.Float32] = pa.Field(ge=-200, le=200)
-    knee_interaction_torque_l: Series[pa.Float32] = pa.Field(ge=-200, le=200)
-    hip_interaction_torque_r: Series[pa.Float32] = pa.Field(ge=-200, le=200)
-    knee_interaction_torque_r: Series[pa.Float32] = pa.Field(ge=-200, le=200)
-    grf_vertical_l: Series[pa.Float32] = pa.Field(ge=-50, le=3000)
-    grf_vertical_r: Series[pa.Float32] = pa.Field(ge=-50, le=3000)
-    support_load_set_n: Series[pa.Float32] = pa.Field(ge=0, le=1500)
-    support_load_n: Series[pa.Float32] = pa.Field(ge=-50, le=1500)
-    gait_phase: Series[pa.Float32] = pa.Field(ge=0, le=1)
+    hip_angle_l: Series[pa.Float32] = pa.Field(ge=-0.7, le=2.1, description="Hip angle, left, rad")
+    knee_angle_l: Series[pa.Float32] = pa.Field(
+        ge=-0.2, le=2.1, description="Knee angle, left, rad"
+    )
+    ankle_angle_l: Series[pa.Float32] = pa.Field(
+        ge=-0.9, le=0.7, description="Ankle angle, left, rad"
+    )
+    hip_angle_r: Series[pa.Float32] = pa.Field(ge=-0.7, le=2.1, description="Hip angle, right, rad")
+    knee_angle_r: Series[pa.Float32] = pa.Field(
+        ge=-0.2, le=2.1, description="Knee angle, right, rad"
+    )
+    ankle_angle_r: Series[pa.Float32] = pa.Field(
+        ge=-0.9, le=0.7, description="Ankle angle, right, rad"
+    )
+    hip_velocity_l: Series[pa.Float32] = pa.Field(
+        ge=-20, le=20, description="Hip velocity, left, rad/s"
+    )
+    knee_velocity_l: Series[pa.Float32] = pa.Field(
+        ge=-20, le=20, description="Knee velocity, left, rad/s"
+    )
+    ankle_velocity_l: Series[pa.Float32] = pa.Field(
+        ge=-20, le=20, description="Ankle velocity, left, rad/s"
+    )
+    hip_velocity_r: Series[pa.Float32] = pa.Field(
+        ge=-20, le=20, description="Hip velocity, right, rad/s"
+    )
+    knee_velocity_r: Series[pa.Float32] = pa.Field(
+        ge=-20, le=20, description="Knee velocity, right, rad/s"
+    )
+    ankle_velocity_r: Series[pa.Float32] = pa.Field(
+        ge=-20, le=20, description="Ankle velocity, right, rad/s"
+    )
+    hip_motor_torque_l: Series[pa.Float32] = pa.Field(
+        ge=-200, le=200, description="Hip motor torque, left, N.m"
+    )
+    knee_motor_torque_l: Series[pa.Float32] = pa.Field(
+        ge=-200, le=200, description="Knee motor torque, left, N.m"
+    )
+    hip_motor_torque_r: Series[pa.Float32] = pa.Field(
+        ge=-200, le=200, description="Hip motor torque, right, N.m"
+    )
+    knee_motor_torque_r: Series[pa.Float32] = pa.Field(
+        ge=-200, le=200, description="Knee motor torque, right, N.m"
+    )
+    hip_interaction_torque_l: Series[pa.Float32] = pa.Field(
+        ge=-200, le=200, description="Hip interaction torque, left, N.m"
+    )
+    knee_interaction_torque_l: Series[pa.Float32] = pa.Field(
+        ge=-200, le=200, description="Knee interaction torque, left, N.m"
+    )
+    hip_interaction_torque_r: Series[pa.Float32] = pa.Field(
+        ge=-200, le=200, description="Hip interaction torque, right, N.m"
+    )
+    knee_interaction_torque_r: Series[pa.Float32] = pa.Field(
+        ge=-200, le=200, description="Knee interaction torque, right, N.m"
+    )
+    grf_vertical_l: Series[pa.Float32] = pa.Field(
+        ge=-50, le=3000, description="Vertical ground reaction, left, N"
+    )
+    grf_vertical_r: Series[pa.Float32] = pa.Field(
+        ge=-50, le=3000, description="Vertical ground reaction, right, N"
+    )
+    support_load_set_n: Series[pa.Float32] = pa.Field(
+        ge=0, le=1500, description="Support load, set, N"
+    )
+    support_load_n: Series[pa.Float32] = pa.Field(
+        ge=-50, le=1500, description="Support load, read, N"
+    )
+    gait_phase: Series[pa.Float32] = pa.Field(ge=0, le=1, description="Gait phase, 0 to 1")
 
 
 class _Stride(_Rows):
-    duration_s: Series[pa.Float32] = pa.Field(ge=0)
-    stride_time_s: Series[pa.Float32] = pa.Field(ge=0, le=20)
-    step_length_l_m: Series[pa.Float32] = pa.Field(ge=0, le=2)
-    step_length_r_m: Series[pa.Float32] = pa.Field(ge=0, le=2)
-    stance_l_fraction: Series[pa.Float32] = pa.Field(ge=0, le=1)
-    stance_r_fraction: Series[pa.Float32] = pa.Field(ge=0, le=1)
-    toe_clearance_m: Series[pa.Float32] = pa.Field(ge=-0.1, le=0.5)
+    duration_s: Series[pa.Float32] = pa.Field(ge=0, description="Duration of the row, s")
+    stride_time_s: Series[pa.Float32] = pa.Field(ge=0, le=20, description="Stride time, s")
+    step_length_l_m: Series[pa.Float32] = pa.Field(ge=0, le=2, description="Step length, left, m")
+    step_length_r_m: Series[pa.Float32] = pa.Field(ge=0, le=2, description="Step length, right, m")
+    stance_l_fraction: Series[pa.Float32] = pa.Field(
+        ge=0, le=1, description="Stance, left, fraction of the stride"
+    )
+    stance_r_fraction: Series[pa.Float32] = pa.Field(
+        ge=0, le=1, description="Stance, right, fraction of the stride"
+    )
+    toe_clearance_m: Series[pa.Float32] = pa.Field(
+        ge=-0.1, le=0.5, description="Least toe clearance, m"
+    )
 
 
 MOTION = _Motion.to_schema()
 STRIDE = _Stride.to_schema()
 
-__all__ = ["MOTION", "STRIDE"]
+TABLES: dict[str, pa.DataFrameSchema] = {"motion": MOTION, "stride": STRIDE}
+
+__all__ = ["MOTION", "STRIDE", "TABLES"]

@@ -9,7 +9,7 @@ from typing import Any
 from trialkit._canonical import sha256_file
 from trialkit._clock import SimulatedClock
 from trialkit._content import content_folder
-from trialkit.analyse import analyse
+from trialkit.analysis import analyse
 from trialkit.participants import assess, consent, enrol, hold_visit, randomise
 from trialkit.plan import lock_plan
 from trialkit.record import kinds

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from trialkit.analyse import analyse
+    from trialkit.analysis import analyse
     from trialkit.data import Snapshot, build_snapshot, queries
     from trialkit.errors import TrialkitError
     from trialkit.evidence import build_evidence, trace, verify_package
@@ -31,7 +31,7 @@ _HOMES = {
     "Snapshot": "data",
     "Study": "study",
     "TrialkitError": "errors",
-    "analyse": "analyse",
+    "analyse": "analysis",
     "build_evidence": "evidence",
     "build_snapshot": "data",
     "check_plan": "plan",

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from trialkit._content import find_content
-from trialkit.analyse import analyse
+from trialkit.analysis import analyse
 from trialkit.data import Snapshot, build_snapshot, collect, derive
 from trialkit.exchange import import_table
 from trialkit.plan import lock_plan

@@ -491,7 +491,7 @@ def test_words_cover_every_method() -> None:
 
 
 def test_options_are_those_that_an_analysis_takes() -> None:
-    from trialkit.analyse import prepare
+    from trialkit.analysis import prepare
 
     assert {name: set(options) for name, options in OPTIONS.items()} == prepare.OPTIONS
     for name, value in OPTIONS["binary"].items():

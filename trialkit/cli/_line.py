@@ -126,7 +126,7 @@ def run_line(
 
 def _after(study: Study, outcome: Outcome, steps: _Steps) -> None:
     """From the last visit to the verified package."""
-    from trialkit.analyse import analyse
+    from trialkit.analysis import analyse
     from trialkit.data import build_snapshot
     from trialkit.evidence import build_evidence
     from trialkit.evidence.check import verify_report

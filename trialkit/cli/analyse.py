@@ -35,7 +35,7 @@ def analyse(
     as_json: JsonOption = False,
 ) -> None:
     """Run the locked plan on an unblinded snapshot and store the results."""
-    from trialkit.analyse import analyse as run
+    from trialkit.analysis import analyse as run
     from trialkit.study import Study
 
     note("running the registered analyses ...")

@@ -227,7 +227,7 @@ def _plan(plan: Plan, lock: Event) -> dict[str, Any]:
 
 def _rows(place: _Place, plan: Plan, row: pd.Series[Any]) -> tuple[dict[str, Any], set[str], str]:
     """Return the snapshot's part of a trace, the participants used, and the frame's name."""
-    from trialkit.analyse.prepare import prepare
+    from trialkit.analysis.prepare import prepare
     from trialkit.data.snapshot import Snapshot
 
     snapshot = Snapshot.open(place.snapshot)

@@ -49,7 +49,7 @@ class Task:
 
 def run_task(task: Task) -> list[tuple[object, ...]]:
     """Run the trials of a task and return one row a trial and analysis."""
-    from trialkit.analyse import run_plan
+    from trialkit.analysis import run_plan
     from trialkit.plan import load_plan
     from trialkit.simulate.frames import Setting, frames, subjects
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from trialkit.analyse.events import ticks
+from trialkit.analysis.events import ticks
 from trialkit.results import Results
 
 Frames = dict[str, pd.DataFrame]

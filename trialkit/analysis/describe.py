@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trialkit.analyse.flow import flow
-from trialkit.analyse.prepare import SUBJECT, column_of, frame_of
+from trialkit.analysis.flow import flow
+from trialkit.analysis.prepare import SUBJECT, column_of, frame_of
 from trialkit.plan.model import Plan, Table
 from trialkit.results import ResultRows, slug
 

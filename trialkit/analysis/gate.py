@@ -8,7 +8,7 @@ from typing import Any
 import trialkit
 from data_schemas import VERSIONS
 from trialkit._canonical import sha256_file
-from trialkit.analyse.run import run_plan
+from trialkit.analysis.run import run_plan
 from trialkit.data import Snapshot, build_snapshot
 from trialkit.errors import LockMismatch, NotPermitted, UnknownName
 from trialkit.plan import load_plan, require_lock
@@ -19,7 +19,7 @@ from trialkit.study import Study
 FOLDER = "results"
 
 
-def run_locked(
+def analyse(
     study: Study,
     *,
     snapshot: Snapshot | str | Path | None = None,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from trialkit.analyse.prepare import Prepared
+from trialkit.analysis.prepare import Prepared
 from trialkit.plan.model import Analysis, Plan, Population
 from trialkit.results import RATIOS, ResultRows, result_id
 

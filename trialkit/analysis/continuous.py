@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from trialkit.analyse.block import Block, contrast_rows, estimate_rows, fail
-from trialkit.analyse.prepare import DAY, SUBJECT, VISIT, Prepared
+from trialkit.analysis.block import Block, contrast_rows, estimate_rows, fail
+from trialkit.analysis.prepare import DAY, SUBJECT, VISIT, Prepared
 from trialkit.methods import ancova, mmrm
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from trialkit.analyse.block import Block, counts, fail, start
-from trialkit.analyse.continuous import run_ancova, run_mmrm
-from trialkit.analyse.describe import describe
-from trialkit.analyse.events import run_binary, run_counts, run_cox, run_kaplan_meier
-from trialkit.analyse.prepare import population_of, prepare
+from trialkit.analysis.block import Block, counts, fail, start
+from trialkit.analysis.continuous import run_ancova, run_mmrm
+from trialkit.analysis.describe import describe
+from trialkit.analysis.events import run_binary, run_counts, run_cox, run_kaplan_meier
+from trialkit.analysis.prepare import population_of, prepare
 from trialkit.errors import UnknownName, UsageError
 from trialkit.methods import fixed_sequence, holm
 from trialkit.plan.model import Analysis, Plan

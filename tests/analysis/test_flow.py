@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from frames_for_analysis import make_frames, make_plan
 
-from trialkit.analyse import check_flow, run_plan
+from trialkit.analysis import check_flow, run_plan
 from trialkit.results import Results
 
 

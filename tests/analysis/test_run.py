@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from frames_for_analysis import make_frames, make_plan
 
-from trialkit.analyse import run_plan
+from trialkit.analysis import run_plan
 from trialkit.errors import UnknownName, UsageError
 from trialkit.methods import ancova, binary, cox, mmrm, negative_binomial
 from trialkit.plan.model import Plan

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from frames_for_analysis import make_frames, make_plan
 
-from trialkit.analyse import run_plan
+from trialkit.analysis import run_plan
 from trialkit.plan.model import Plan
 from trialkit.results import Results
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from trialkit.analyse.block import Block, contrast_rows, estimate_rows, fail
-from trialkit.analyse.prepare import Prepared
+from trialkit.analysis.block import Block, contrast_rows, estimate_rows, fail
+from trialkit.analysis.prepare import Prepared
 from trialkit.methods import binary, cox, kaplan_meier, negative_binomial
 
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import trialkit
-from trialkit.analyse import analyse, check_flow
+from trialkit.analysis import analyse, check_flow
 from trialkit.cli import app
 from trialkit.data import build_snapshot
 from trialkit.errors import (
@@ -135,7 +135,7 @@ def test_results_are_stored_and_in_the_record(study: Study) -> None:
 
 def test_a_second_run_gives_the_same_bytes_and_no_second_event(study: Study) -> None:
     first = analyse(study)
-    again = trialkit.analyse(study, snapshot=first.meta["snapshot"])
+    again = trialkit.analysis(study, snapshot=first.meta["snapshot"])
     assert again.hash == first.hash
     assert len(list(study.record.read(kinds=[AnalysisRun.kind]))) == 1
 
