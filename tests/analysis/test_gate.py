@@ -135,7 +135,7 @@ def test_results_are_stored_and_in_the_record(study: Study) -> None:
 
 def test_a_second_run_gives_the_same_bytes_and_no_second_event(study: Study) -> None:
     first = analyse(study)
-    again = trialkit.analysis(study, snapshot=first.meta["snapshot"])
+    again = trialkit.analyse(study, snapshot=first.meta["snapshot"])
     assert again.hash == first.hash
     assert len(list(study.record.read(kinds=[AnalysisRun.kind]))) == 1
 

@@ -36,8 +36,8 @@ from trialkit.study import Study
 
 Rate = Literal["full", "stride"]
 TICK_S = 0.1
-_LOCKSTEP_S = 0.5
-_STRIDE_S = 60.0
+_LOCKSTEP_S = 1.0
+_STRIDE_S = 120.0
 _REST_S = 8.0
 _OFF = frozenset({DeviceState.DISCONNECTED, DeviceState.DISARMED}) | FAILED
 

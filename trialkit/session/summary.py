@@ -48,11 +48,19 @@ class Summariser:
         return Summary(
             rows,
             device_state=int(last[at["device_state"]]) if "device_state" in at else None,
-            fault_code=int(last[at["fault_code"]]) if "fault_code" in at else 0,
+            fault_code=self._fault(values),
             speed_m_s=self._speed,
             gap_s=self._silent_s,
             measures=self._measures(values),
         )
+
+    def _fault(self, values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> int:
+        """Return the last fault code of the rows that is not 0: one may pass within a tick."""
+        if "fault_code" not in self._at:
+            return 0
+        codes = values[:, self._at["fault_code"]]
+        told = codes[codes != 0]
+        return int(told[-1]) if len(told) else 0
 
     def _count(self, blocks: Sequence[Block]) -> float:
         """Count gaps of the sequence numbers and return the seconds that are missing."""

@@ -18,8 +18,9 @@ StopCategory = Literal[0, 1, 2]
 class Summary:
     """Telemetry of one tick in a few numbers.
 
-    `device_state` and `fault_code` are those of the last row; `gap_s` is the time without
-    rows up to now; `measures` holds the signs that the device itself delivers.
+    `device_state` is that of the last row; `fault_code` is the last one of the tick that is
+    not 0; `gap_s` is the time without rows up to now; `measures` holds the signs that the
+    device itself delivers.
     """
 
     rows: int
