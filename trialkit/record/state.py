@@ -102,6 +102,7 @@ class ParticipantState:
     withdrawn_day: int | None = None
     withdrawn: str | None = None
     sessions: dict[int, SessionState] = field(default_factory=dict)
+    levels: dict[str, float] = field(default_factory=dict)  # last accepted, by parameter
 
     @property
     def randomised(self) -> bool:
@@ -251,6 +252,10 @@ class StudyState:
         who.diaries.setdefault(p["diary"], []).append((p["from_day"], p["to_day"]))
         who.diary_entries += len(p["entries"])
 
+    def _adapted(self, event: Event, p: dict[str, Any]) -> None:
+        if p["accepted"]:
+            self._of(event).levels[p["parameter"]] = float(p["proposed"])
+
     def _adverse(self, event: Event, p: dict[str, Any]) -> None:
         who = self._of(event)
         who.adverse_events += 1
@@ -337,6 +342,7 @@ class StudyState:
         "participant.training_discontinued": _discontinued,
         "participant.withdrawn": _withdrawn,
         "session.opened": _session_opened,
+        "session.adapted": _adapted,
         "session.telemetry_sealed": _sealed,
         "session.closed": _session_closed,
         "session.conventional": _conventional,

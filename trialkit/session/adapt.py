@@ -8,7 +8,7 @@ protocol decides which settings come first; at most ``changes_per_block`` move.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trialkit.protocol.model import Parameter
@@ -107,12 +107,7 @@ def clamp(course: Course, parameter: str, value: float) -> float:
 
 
 def levels_after(
-    start: Mapping[Parameter, float], decisions: Iterable[Mapping[str, object]]
+    start: Mapping[Parameter, float], accepted: Mapping[str, float]
 ) -> dict[Parameter, float]:
-    """Return the levels after the accepted decisions (``session.adapted`` payloads) in order."""
-    levels = dict(start)
-    for decision in decisions:
-        name, value = decision["parameter"], decision["proposed"]
-        if decision["accepted"] and name in levels and isinstance(value, int | float):
-            levels[name] = float(value)
-    return levels
+    """Return the levels to start from: the last accepted ones, else those of the protocol."""
+    return {name: accepted.get(name, value) for name, value in start.items()}

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from device_interface.contract import Capability
 from trialkit.errors import OutOfOrder, OutOfRange, RefusedError, WrongArm
 from trialkit.protocol.model import Protocol
-from trialkit.record.state import ParticipantState
 from trialkit.session.adapt import levels_after
 from trialkit.session.program import Program, make_course
 from trialkit.session.schedule import require_day
@@ -55,7 +54,7 @@ def prepare(study: Study, usubjid: str, *, number: int, day: int, reason: str | 
         )
     deviation = require_day(protocol.schedule, who, number, day, reason)
     course = make_course(protocol)
-    levels = levels_after(course.start, _decisions(study, who))
+    levels = levels_after(course.start, who.levels)
     program = Program(course, session_id(usubjid, number), levels)
     return Prepared(program, protocol, deviation)
 
@@ -76,13 +75,6 @@ def _require_staff(study: Study, usubjid: str) -> None:
             f"{len(active)} session(s) are active and the protocol allows {allowed} a therapist.",
             remedy="End the other session first, or run `trialkit recover` if its program ended.",
         )
-
-
-def _decisions(study: Study, who: ParticipantState) -> list[dict[str, object]]:
-    if not any(s.opened_seq is not None for s in who.sessions.values()):
-        return []
-    events = study.record.read(kinds=["session.adapted"], subject=who.usubjid)
-    return [event.payload for event in events]
 
 
 def require_capable(protocol: Protocol, capability: Capability) -> None:

@@ -264,7 +264,7 @@ class _Run:
         """Record until the device stands and is off; it does so by itself."""
         left = _REST_S
         while left > 0 and (self._link.state not in _OFF or self._last.speed_m_s > MOVING_M_S):
-            quantum = 0.5 if self._stride else TICK_S
+            quantum = 2.0 if self._stride else TICK_S
             if not self._pass_time(quantum):
                 return
             left -= quantum
