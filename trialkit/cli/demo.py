@@ -124,18 +124,14 @@ def _bar() -> Iterator[Progress]:
 
 
 def _table(*columns: str) -> Table:
-    """A plain table: text first, then numbers."""
+    """A plain table: text first, wrapped where it must be, then numbers."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for i, name in enumerate(columns):
-        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i > 0)
     return table
-
-
-def _short(label: str, width: int) -> str:
-    return label if len(label) <= width else f"{label[: width - 3].rstrip()}..."
 
 
 def _show_power(console: Console, world: World, statement: PowerStatement, seed: int) -> None:
@@ -209,7 +205,7 @@ def _show_outcome(
         elif math.isnan(row["estimate"]):
             shown = "-"
         table.add_row(
-            _short(row["label"], max(16, console.width - 61)),
+            row["label"],
             shown,
             _p(row["p"]),
             verdict,
