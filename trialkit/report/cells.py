@@ -104,15 +104,24 @@ class Grid:
         return "| " + " | ".join(c.replace("\n", " ") or " " for c in padded) + " |"
 
     def _shares(self) -> list[int]:
-        """Return dashes a column, about 120 in all, by the text that the columns hold."""
+        """Return dashes a column, about 120 in all, by the text that the columns hold.
+
+        A column of numbers gets the width of its longest text, so that none is broken; what is
+        left goes to the columns of words, by what they would need to stay on one line.
+        """
         if self.widths is not None:
             needs = [float(w) for w in self.widths]
         else:
-            needs = []
+            least, more = [], []
             for i, name in enumerate(self.head):
                 texts = [bare(r[i]) for r in self.rows if len(r) > i and len(r) > 1]
                 longest = max([len(t) for t in texts], default=1)
                 word = max((len(w) for t in [bare(name), *texts] for w in t.split()), default=1)
-                needs.append(float(min(max(word + 2, longest, len(bare(name)) * 0.6), 42)))
+                kept = max(word, longest) if i in self.right else word
+                least.append(min(kept + 3.0, 42.0))
+                more.append(max(0.0, min(longest, 42) - least[-1]))
+            left = max(0.0, 105.0 - sum(least))
+            given = min(1.0, left / sum(more)) if sum(more) else 0.0
+            needs = [low + given * high for low, high in zip(least, more, strict=True)]
         total = sum(needs)
         return [max(3, round(120 * n / total)) for n in needs]
