@@ -268,12 +268,12 @@ FAULTS = {
         "Did you mean ties?",
     ),
     "impossible_option": (
-        "df: satterthwaite",
-        "df: satterthwait",
-        "df: satterthwait}",
+        "df: kenward_roger_linear",
+        "df: kenward_roger",
+        "df: kenward_roger}",
         "analyses[0].options.df",
-        "'satterthwait' is not possible for df",
-        "Did you mean satterthwaite?",
+        "'kenward_roger' is not possible for df",
+        "Did you mean kenward_roger_linear?",
     ),
     "alpha_disagrees": (
         "  alpha: 0.05\n  order",

@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from trialkit.record.schema import storage_guard
 from trialkit.report.render import find_run, locked_plan
 from trialkit.study import Study
 
+LEVEL = 3  # of compression in the zip
 MEANING = "evidence package: complete and as recorded"
 README = """Evidence package of study {study}
 
@@ -177,6 +179,7 @@ def _fill(study: Study, staged: Path, *, telemetry: bool) -> dict[str, Any]:
             path.relative_to(staged).as_posix(): {
                 "sha256": sha256_file(path),
                 "bytes": path.stat().st_size,
+                "deflated": sha256_bytes(_deflated(path)),
             }
             for path in sorted(staged.rglob("*"))
             if path.is_file()
@@ -251,13 +254,24 @@ def _sign(study: Study, staged: Path, manifest: dict[str, Any], signer: str) -> 
     return digest, signature.fingerprint
 
 
+def _deflated(path: Path) -> bytes:
+    """Return a file as it is compressed in the zip: the manifest covers those bytes too."""
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -15)
+    return packer.compress(path.read_bytes()) + packer.flush()
+
+
 def write_zip(folder: Path, archive: Path) -> None:
-    """Write a folder as a zip whose bytes depend on nothing but its files."""
+    """Write a folder as a zip whose bytes depend on nothing but its files.
+
+    Manifest and signature are stored as they are; every other file is deflated, and the
+    manifest holds the SHA-256 of the deflated bytes: different ones can give the same file.
+    """
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), (1980, 1, 1, 0, 0, 0))
-                info.compress_type = zipfile.ZIP_DEFLATED
+                apart = info.filename in shipped.APART
                 info.create_system = 3
                 info.external_attr = 0o100644 << 16
-                target.writestr(info, path.read_bytes())
+                kind = zipfile.ZIP_STORED if apart else zipfile.ZIP_DEFLATED
+                target.writestr(info, path.read_bytes(), kind, LEVEL)

@@ -183,6 +183,7 @@ class Package:
         self.path = path
         self.faults: list[Fault] = []
         self._zip: zipfile.ZipFile | None = None
+        self.packed: dict[str, str] = {}  # SHA-256 of the compressed bytes
         self.names = sorted(self._walk()) if path.is_dir() else self._open()
         self._known = set(self.names)
 
@@ -196,7 +197,7 @@ class Package:
         names = [info.filename for info in self._zip.infolist()]
         for name in sorted(n for n, times in Counter(names).items() if times > 1):
             self.faults.append(Fault(name, "added: the zip holds it more than once"))
-        self.faults += container_faults(path, self._zip)
+        self.faults += container_faults(path, self._zip, self.packed)
         return sorted(set(names))
 
     def _walk(self) -> Iterator[str]:
@@ -226,18 +227,20 @@ class Package:
             return None
 
 
-def container_faults(path: Path, archive: zipfile.ZipFile) -> list[Fault]:
-    """Compare every header of the zip, byte by byte, with what the builder writes."""
+def container_faults(path: Path, archive: zipfile.ZipFile, packed: dict[str, str]) -> list[Fault]:
+    """Compare the zip's headers byte by byte with the builder's; hash the `packed` files."""
     faults, central, at = [], b"", 0
     with path.open("rb") as stream:
         for info in archive.infolist():
             name = info.filename.encode("utf-8")
             flags = 0 if info.filename.isascii() else 0x800
             sizes = (info.CRC, info.compress_size, info.file_size, len(name), 0)
-            common = struct.pack("<HHHHHLLLHH", 20, flags, 8, 0, 0x21, *sizes)
+            method = 0 if info.filename in APART else 8
+            common = struct.pack("<HHHHHLLLHH", 20, flags, method, 0, 0x21, *sizes)
             stream.seek(at)
             if info.header_offset != at or stream.read(30 + len(name)) != b"PK\3\4" + common + name:
                 faults.append(Fault(info.filename, "altered: its header in the zip"))
+            packed[info.filename] = digest(stream.read(info.compress_size))
             rest = struct.pack("<HHHLL", 0, 0, 0, 0o100644 << 16, at)
             central += b"PK\1\2" + struct.pack("<BB", 20, 3) + common + rest + name
             at += 30 + len(name) + info.compress_size
@@ -247,9 +250,6 @@ def container_faults(path: Path, archive: zipfile.ZipFile) -> list[Fault]:
         if stream.read(len(central) + len(end) + 1) != central + end:
             faults.append(Fault(path.name, "altered: the directory of the zip"))
     return faults
-
-
-# --- manifest, signature, files -------------------------------------------------------------
 
 
 def check_manifest(package: Package, pinned: str | None, report: Report) -> dict[str, Any]:
@@ -308,10 +308,9 @@ def check_files(package: Package, manifest: dict[str, Any], report: Report) -> N
         data = package.read(name)
         if data is not None and digest(data) != entry.get("sha256"):
             report.fault(name, "altered: its SHA-256 is not that of the manifest")
+        elif package.packed.get(name, entry.get("deflated")) != entry.get("deflated"):
+            report.fault(name, "altered: its compressed bytes in the zip")
     report.facts["files"] = len(files)
-
-
-# --- the record -----------------------------------------------------------------------------
 
 
 def read_events(data: bytes) -> tuple[list[Event], list[Fault]]:
@@ -522,10 +521,10 @@ def check_telemetry(package: Package, events: list[Event], report: Report) -> No
             sealed[folder + MANIFEST] = str(event.payload.get("manifest_sha256"))
             for one in event.payload.get("files") or []:
                 sealed[folder + str(one.get("name"))] = str(one.get("sha256"))
-    for name in sorted(inside):
-        if name not in sealed:
-            report.fault(name, "added: no event sealed it")
-        elif digest(package.read(name) or b"") != sealed[name]:
+    for name in sorted(inside - set(sealed)):
+        report.fault(name, "added: no event sealed it")
+    for name in sorted(inside & set(sealed)):
+        if digest(package.read(name) or b"") != sealed[name]:
             report.fault(name, "altered: its seal in the record differs")
     for name in sorted(set(sealed) - inside):
         report.fault(name, "removed: an event sealed it")
@@ -566,12 +565,10 @@ def text_of(report: Report, pinned: bool) -> str:
         "allocations": f"{facts.get('allocations', 0)} revealed, compared with commitments",
     }
     lines = [f"{name:<16}{value}" for name, value in rows.items()]
+    verdict = "INTACT: nothing was altered, added, removed or reordered"
     if report.faults:
-        lines.append(f"NOT INTACT: {len(report.faults)} finding(s)")
-        lines += [f"  {f.where}: {f.message}" for f in report.faults]
-    else:
-        lines.append("INTACT: nothing was altered, added, removed or reordered")
-    return "\n".join(lines)
+        verdict = f"NOT INTACT: {len(report.faults)} finding(s)"
+    return "\n".join([*lines, verdict, *(f"  {f.where}: {f.message}" for f in report.faults)])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -587,7 +584,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     report = verify(given.package, given.key)
     if given.json:
-        findings = [{"where": f.where, "message": f.message} for f in report.faults]
+        findings = [f._asdict() for f in report.faults]
         text = json.dumps({"intact": not findings, "findings": findings, **report.facts}, indent=2)
     else:
         text = text_of(report, given.key is not None)
