@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from trialkit.errors import UnknownName
 
-ALL = frozenset(
+#: What enters participants' data; in an imported study whoever may import may do it too.
+ENTRY = frozenset(
     {
         "enrol",
         "consent",
@@ -16,18 +17,20 @@ ALL = frozenset(
         "report_ae",
         "withdraw",
         "session",
-        "see_allocation",
-        "lock_plan",
-        "sign_plan",
-        "build_snapshot",
-        "unblind",
-        "analyse",
-        "report",
-        "build_evidence",
-        "add_user",
-        "import",
     }
 )
+ALL = ENTRY | {
+    "see_allocation",
+    "lock_plan",
+    "sign_plan",
+    "build_snapshot",
+    "unblind",
+    "analyse",
+    "report",
+    "build_evidence",
+    "add_user",
+    "import",
+}
 
 PERMISSIONS: dict[str, frozenset[str]] = {
     "owner": ALL - {"assess"},

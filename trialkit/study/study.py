@@ -21,7 +21,7 @@ from trialkit.record.allocation import AllocationStore, Place
 from trialkit.record.chain import Event
 from trialkit.record.events import Record
 from trialkit.record.kinds import Payload, StudyCreated, UserAdded
-from trialkit.record.roles import NEEDED, permissions_of, roles_with
+from trialkit.record.roles import ENTRY, NEEDED, permissions_of, roles_with
 from trialkit.record.schema import storage_guard
 from trialkit.record.sign import KeyStore, check_user
 from trialkit.record.state import ParticipantState, StudyState
@@ -39,21 +39,6 @@ from trialkit.study.files import (
 from trialkit.study.shared import Shared, assemble, check_files, fold, load_sound
 from trialkit.study.status import StudyStatus, status_of
 
-# In an imported study, whoever may import may enter what the foreign table holds.
-IMPORTABLE = frozenset(
-    {
-        "enrol",
-        "consent",
-        "exclude",
-        "randomise",
-        "visit",
-        "assess",
-        "diary",
-        "report_ae",
-        "withdraw",
-        "session",
-    }
-)
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 
 
@@ -293,7 +278,7 @@ class Study:
         held = permissions_of(self.role)
         if permission in held:
             return True
-        imported = self.state.source == "import" and permission in IMPORTABLE
+        imported = self.state.source == "import" and permission in ENTRY
         return imported and "import" in held
 
     def require(self, permission: str) -> None:
