@@ -19,7 +19,7 @@ import pandas as pd
 
 from trialkit.methods import mmrm
 from trialkit.methods._design import build_design
-from trialkit.methods.mmrm_fit import fit_arrays, lay_out
+from trialkit.methods.repeated.fit import fit_arrays, lay_out
 
 
 def generated(subjects: int, visits: int, seed: int = 1) -> pd.DataFrame:

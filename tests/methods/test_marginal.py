@@ -162,8 +162,8 @@ def test_type_three_tests_do_not_depend_on_coding() -> None:
 
 def test_methods_stay_functions_after_their_modules_are_imported() -> None:
     import trialkit.methods
-    import trialkit.methods.ancova_fit
-    import trialkit.methods.mmrm_fit
+    import trialkit.methods.linear.ancova
+    import trialkit.methods.repeated.fit
 
     assert trialkit.methods.mmrm is mmrm
     assert callable(trialkit.methods.ancova)

@@ -1,53 +1,68 @@
 """Statistical methods: frames in, frames out; usable on any DataFrame, without a study.
 
-Functions are imported on first use. A module never carries the name of a function that is
-exported here (``mmrm`` lives in ``mmrm_fit``): Python binds an imported submodule on its
-package and would hide the function behind the module.
+Functions are imported on first use. Each lives in a room named by its subject; a module at this
+level never carries the name of a function that is exported here (Python binds an imported
+submodule on its package and would hide the function behind the module).
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from trialkit.methods.agreement import hedges_g, icc
-    from trialkit.methods.ancova_fit import ancova
-    from trialkit.methods.counts import negative_binomial
-    from trialkit.methods.logistic import binary
-    from trialkit.methods.mmrm_fit import mmrm
-    from trialkit.methods.multiplicity import fixed_sequence, holm
-    from trialkit.methods.survival import cox, kaplan_meier
+from typing import Any
 
 _HOMES: dict[str, str] = {
-    "ancova": "ancova_fit",
-    "binary": "logistic",
-    "cox": "survival",
-    "fixed_sequence": "multiplicity",
-    "hedges_g": "agreement",
-    "holm": "multiplicity",
-    "icc": "agreement",
-    "kaplan_meier": "survival",
-    "mmrm": "mmrm_fit",
-    "negative_binomial": "counts",
+    # several visits
+    "mmrm": "repeated.fit",
+    "mmrm_batch": "repeated.batch",
+    # one visit
+    "ancova": "linear.ancova",
+    "partially_nested": "linear.nested",
+    # missing outcomes
+    "impute": "missing.impute",
+    "rubin": "missing.pool",
+    # counts
+    "negative_binomial": "counts.negative_binomial",
+    "poisson": "counts.poisson",
+    # times to events
+    "competing_risks": "survival.competing",
+    "cox": "survival.cox",
+    "fine_gray": "survival.fine_gray",
+    "kaplan_meier": "survival.kaplan_meier",
+    "logrank": "survival.logrank",
+    "mean_cumulative_count": "survival.mean_count",
+    "recurrent": "survival.recurrent",
+    "rmst": "survival.rmst",
+    # categories
+    "binary": "categorical.binary",
+    "ordinal": "categorical.ordinal",
+    "proportions": "categorical.proportions",
+    "win_odds": "categorical.win_odds",
+    # several hypotheses
+    "fallback": "multiplicity.flat",
+    "fixed_sequence": "multiplicity.flat",
+    "graph": "multiplicity.graph",
+    "hochberg": "multiplicity.flat",
+    "holm": "multiplicity.flat",
+    "hommel": "multiplicity.flat",
+    # looks before the end
+    "sequential": "interim.design",
+    "sequential_graph": "interim.graph",
+    # sizes
+    "sample_size": "planning.size",
+    "power": "planning.size",
+    # instruments and publications
+    "bland_altman": "instruments.limits",
+    "check_published": "instruments.published",
+    "cronbach_alpha": "instruments.agreement",
+    "hedges_g": "instruments.agreement",
+    "icc": "instruments.agreement",
+    "measurement_error": "instruments.limits",
 }
 
 #: Version of each method's numbers; it moves when a number can differ.
 VERSIONS: dict[str, str] = dict.fromkeys(_HOMES, "1")
 
-__all__ = [
-    "VERSIONS",
-    "ancova",
-    "binary",
-    "cox",
-    "fixed_sequence",
-    "hedges_g",
-    "holm",
-    "icc",
-    "kaplan_meier",
-    "mmrm",
-    "negative_binomial",
-]
+__all__ = ["VERSIONS", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ With :math:`P = V^{-1} - V^{-1}X(X'V^{-1}X)^{-1}X'V^{-1}` and :math:`D_i = \part
 
 for covariances that are linear in :math:`\theta`, as the elements of an unstructured matrix
 are. For maximum likelihood the terms from :math:`\log|X'V^{-1}X|` are left out. Everything is
-a contraction of the sums of :mod:`trialkit.methods.mmrm_patterns`.
+a contraction of the sums of :mod:`trialkit.methods.repeated.patterns`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trialkit.methods.mmrm_patterns import Patterns, pack, unpack
+from trialkit.methods.repeated.patterns import Patterns, pack, unpack
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]

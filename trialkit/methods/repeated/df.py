@@ -24,8 +24,8 @@ import numpy.typing as npt
 from scipy import special
 
 from trialkit.methods._marginal import FTest
-from trialkit.methods.mmrm_likelihood import Optimum, UsLikelihood
-from trialkit.methods.mmrm_patterns import unpack
+from trialkit.methods.repeated.likelihood import Optimum, UsLikelihood
+from trialkit.methods.repeated.patterns import unpack
 
 Floats = npt.NDArray[np.float64]
 

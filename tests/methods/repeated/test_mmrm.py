@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from trialkit.errors import UsageError
 from trialkit.methods import ancova, mmrm
 from trialkit.methods._design import build_design
-from trialkit.methods.mmrm_fit import fit_arrays, lay_out
-from trialkit.methods.mmrm_result import MMRMFit
+from trialkit.methods.repeated.fit import fit_arrays, lay_out
+from trialkit.methods.repeated.result import MMRMFit
 
-OWN = Path(__file__).parent.parent / "oracles" / "mmrm"
+OWN = Path(__file__).parent.parent.parent / "oracles" / "mmrm"
 FORMULA = "AVAL ~ BASE*AVISIT + TRT01P*AVISIT"
 KEYS = {"subject": "USUBJID", "visit": "AVISIT"}
 DF = {"Satterthwaite": "satterthwaite", "Kenward-Roger": "kenward_roger_linear"}

@@ -12,7 +12,7 @@ import pytest
 
 from trialkit.errors import UsageError
 from trialkit.methods import negative_binomial
-from trialkit.methods.counts import POISSON_LIMIT
+from trialkit.methods.counts.negative_binomial import POISSON_LIMIT
 
 
 def test_epil_equals_the_joint_observed_information(shared: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from trialkit.errors import UsageError
 from trialkit.methods import ancova
 
-ORACLES = Path(__file__).parent.parent / "oracles"
+ORACLES = Path(__file__).parent.parent.parent / "oracles"
 FORMULAS = {
     "additive": "AVAL ~ BASE + SITEID + TRT01P",
     "interaction": "AVAL ~ BASE + SITEID*TRT01P",

@@ -13,8 +13,8 @@ import pandas as pd
 from trialkit.methods import _marginal, _type3
 from trialkit.methods._design import Design
 from trialkit.methods._marginal import FTest
-from trialkit.methods.mmrm_df import DF_METHODS, MmrmInference
-from trialkit.methods.mmrm_likelihood import Optimum, UsLikelihood
+from trialkit.methods.repeated.df import DF_METHODS, MmrmInference
+from trialkit.methods.repeated.likelihood import Optimum, UsLikelihood
 
 LOG_2PI = math.log(2.0 * math.pi)
 

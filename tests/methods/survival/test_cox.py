@@ -12,7 +12,7 @@ import pytest
 
 from trialkit.errors import UsageError
 from trialkit.methods import cox, kaplan_meier
-from trialkit.methods.survival import MONOTONE
+from trialkit.methods.survival.cox import MONOTONE
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,7 @@
-"""Time to an event: Kaplan-Meier, log-rank, proportional hazards.
+"""Kaplan-Meier curves and the log-rank test.
 
-- Cox regression by lifelines with Efron's ties, its stopping rule tightened from about 1e-6 to
-  the machine's precision, where it equals R's ``coxph``. Start-stop data and clustered errors
-  are not offered here: those of lifelines are wrong.
-- Kaplan-Meier by lifelines with log-log intervals (R's ``conf.type = "log-log"``); medians
-  follow R and SAS: where the curve rests on 0.5, the middle of that step.
+- Curves by lifelines with log-log intervals (R's ``conf.type = "log-log"``); medians follow R
+  and SAS: where the curve rests on 0.5, the middle of that step.
 - Log-rank by statsmodels' ``survdiff``, with strata.
 """
 
@@ -21,124 +18,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from trialkit.errors import UsageError
-from trialkit.methods._design import build_design, complete_columns
-from trialkit.methods._marginal import check_level
-from trialkit.methods._predictor import PredictorFit, alias_notes, exponentiate
+from trialkit.methods._design import complete_columns
+from trialkit.methods._marginal import check_level, names_of
+from trialkit.methods.survival._outcome import levels_in, outcome
 
 Floats = npt.NDArray[np.float64]
-_STRICT = {"precision": 1e-14, "r_precision": 1e-14, "max_steps": 200}
 _LIMITS = ("estimate", "lower", "upper")
-MONOTONE = "monotone likelihood: a hazard ratio runs to zero or infinity"
-
-
-# --- Cox ---------------------------------------------------------------------------------
-
-
-@dataclass
-class CoxFit(PredictorFit):
-    """A proportional hazards regression; its linear predictor has no intercept."""
-
-    loglik: float = float("nan")
-    n_events: int = 0
-
-    def hazard_ratio(self, term: str, *, reference: object, level: float = 0.95) -> pd.DataFrame:
-        """Return hazard ratios against `reference`; ``se`` is that of the log hazard ratio."""
-        return exponentiate(self.contrast(term, reference=reference, level=level))
-
-
-def cox(
-    formula: str,
-    data: pd.DataFrame,
-    *,
-    time: str,
-    event: str,
-    ties: str = "efron",
-    strata: str | Sequence[str] | None = None,
-) -> CoxFit:
-    """Fit a Cox regression.
-
-    Parameters
-    ----------
-    formula : str
-        Terms after ``~``; a left side is ignored.
-    data : DataFrame
-        One row a participant.
-    time, event : str
-        Column of the time (one unit throughout), and of 1 for an event, 0 for censoring.
-    ties : {"efron"}
-    strata : str or sequence of str, optional
-        Columns whose combinations have baseline hazards of their own.
-
-    Raises
-    ------
-    UsageError
-        For unknown columns, negative times, an event column that is not 0 or 1, other ties.
-    """
-    if ties != "efron":
-        raise UsageError(f"ties {ties!r} are not available.", remedy="Use ties='efron'.")
-    layers = _names(strata)
-    right = formula.rpartition("~")[2]
-    design = build_design(f"~ {right}", data, also=[time, event, *layers], response=False)
-    times, events = _outcome(design.columns[time], design.columns[event], time, event)
-    keep = np.array(
-        [i for i, name in enumerate(design.names) if name != "Intercept"], dtype=np.intp
-    )
-    p = design.x.shape[1]
-    fit = CoxFit(
-        method="cox",
-        variant="Cox partial likelihood, ties by Efron, observed information, normal quantiles"
-        + (f", stratified by {', '.join(layers)}" if layers else ""),
-        design=design,
-        beta=np.zeros(p),
-        covariance=np.zeros((p, p)),
-        n=len(times),
-        n_missing=design.n_missing,
-        notes=alias_notes(design),
-        n_events=int(events.sum()),
-    )
-    frame = pd.DataFrame(design.x[:, keep], columns=[f"x{i}" for i in range(len(keep))])
-    frame["_time"], frame["_event"] = times, events
-    for i, name in enumerate(layers):
-        frame[f"_s{i}"] = pd.Series(design.columns[name], dtype=object).astype(str)
-    fit.failed = _maximise(fit, frame, keep, [f"_s{i}" for i in range(len(layers))])
-    fit.converged = fit.failed is None
-    return fit
-
-
-def _maximise(
-    fit: CoxFit, frame: pd.DataFrame, keep: npt.NDArray[np.intp], strata: list[str]
-) -> str | None:
-    from lifelines import CoxPHFitter
-    from lifelines.exceptions import ConvergenceError
-
-    if not fit.n_events:
-        return "no event in these data"
-    if not len(keep):
-        return "the formula leaves no column to estimate"
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        try:
-            found = CoxPHFitter().fit(
-                frame, "_time", "_event", strata=strata or None, fit_options=dict(_STRICT)
-            )
-        except (ConvergenceError, np.linalg.LinAlgError, ValueError, ZeroDivisionError) as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else "no detail"
-            return f"the partial likelihood could not be maximised ({first})"
-    beta = np.asarray(found.params_, dtype=np.float64)
-    covariance = np.asarray(found.variance_matrix_, dtype=np.float64)
-    se = np.sqrt(np.diagonal(covariance))
-    if not (np.isfinite(beta).all() and np.isfinite(se).all() and (se > 0).all()):
-        return "the partial likelihood could not be maximised"
-    spread = fit.design.x[:, keep].std(axis=0)
-    if (np.abs(beta * spread) > 5.0).any() and (se * spread > 20.0).any():
-        return MONOTONE
-    fit.beta[keep] = beta
-    fit.covariance[np.ix_(keep, keep)] = covariance
-    fit.loglik = float(found.log_likelihood_)
-    return None
-
-
-# --- Kaplan-Meier ------------------------------------------------------------------------
 
 
 @dataclass
@@ -222,7 +107,7 @@ class KaplanMeierFit:
         """Test equality of the curves, within strata if given: statistic (chi-square), df, p."""
         from statsmodels.duration.survfunc import survdiff
 
-        layers = _names(strata)
+        layers = list(names_of(strata))
         unknown = [name for name in layers if name not in self._frame.columns]
         if unknown:
             raise UsageError(
@@ -286,10 +171,10 @@ def kaplan_meier(
     from lifelines import KaplanMeierFitter
 
     check_level(level)
-    layers = _names(strata)
+    layers = list(names_of(strata))
     columns, rows = complete_columns(data, [time, event, group, *layers])
-    times, events = _outcome(columns[time], columns[event], time, event)
-    levels = _levels(data[group], columns[group])
+    times, events = outcome(columns[time], columns[event], time, event)
+    levels = levels_in(data[group], columns[group])
     if len(levels) < 2:
         raise UsageError(f"{group} has only the level {levels}.", remedy="Check the population.")
     curves, counts = [], []
@@ -357,33 +242,3 @@ def _crossing(time: Floats, curve: Floats, probability: float = 0.5) -> float:
         end = time[under[0]] if len(under) else time[-1]
         return float((time[i] + end) / 2.0)
     return float(time[i])
-
-
-def _levels(series: pd.Series[Any], values: npt.NDArray[Any]) -> list[Any]:
-    found = set(pd.unique(values).tolist())
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        return [level for level in series.cat.categories.tolist() if level in found]
-    return sorted(found)
-
-
-def _names(strata: str | Sequence[str] | None) -> list[str]:
-    if strata is None:
-        return []
-    return [strata] if isinstance(strata, str) else list(strata)
-
-
-def _outcome(
-    times: npt.NDArray[Any], events: npt.NDArray[Any], time: str, event: str
-) -> tuple[Floats, Floats]:
-    """Return times and events as floats, or refuse them."""
-    for name, values in ((time, times), (event, events)):
-        if values.dtype.kind not in "biuf":
-            raise UsageError(f"{name} is not numeric.", remedy=f"Convert {name} to numbers.")
-    t, e = times.astype(np.float64), events.astype(np.float64)
-    if not np.isfinite(t).all() or (t < 0).any():
-        raise UsageError(f"{time} holds negative or infinite times.", remedy="Correct them.")
-    if not np.isin(e, (0.0, 1.0)).all():
-        raise UsageError(
-            f"{event} holds values other than 0 and 1.", remedy="Give 1 for an event, else 0."
-        )
-    return t, e

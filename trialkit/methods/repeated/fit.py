@@ -14,10 +14,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from trialkit.errors import UsageError
-from trialkit.methods import mmrm_df, mmrm_patterns
 from trialkit.methods._design import Design, Floats, Ints, build_design, levels_of
-from trialkit.methods.mmrm_likelihood import Optimum, UsLikelihood, maximise, nothing
-from trialkit.methods.mmrm_result import MMRMFit
+from trialkit.methods.repeated import df as inference
+from trialkit.methods.repeated import patterns as statistics
+from trialkit.methods.repeated.likelihood import Optimum, UsLikelihood, maximise, nothing
+from trialkit.methods.repeated.result import MMRMFit
 
 #: Residual standard deviation of a visit, as a share of the overall one, that counts as none.
 EXACT = 1e-9
@@ -85,7 +86,7 @@ def mmrm(
     Notes
     -----
     Newton's method on sufficient statistics per missing-data pattern; see
-    :mod:`trialkit.methods.mmrm_likelihood` and :mod:`trialkit.methods.mmrm_df` for sources.
+    :mod:`trialkit.methods.repeated.likelihood` and :mod:`trialkit.methods.repeated.df` for sources.
     """
     check_options(covariance, reml, df)
     also = [name for name in (subject, visit, group, weights) if name is not None]
@@ -124,7 +125,7 @@ def fit_arrays(
     likelihood : UsLikelihood
     optimum : Optimum
     """
-    patterns = mmrm_patterns.collect(
+    patterns = statistics.collect(
         x,
         y,
         layout.subject,
@@ -146,10 +147,10 @@ def check_options(covariance: str, reml: bool, df: str) -> None:
             f"The covariance structure {covariance!r} is not available.",
             remedy="Use covariance='us' (unstructured).",
         )
-    if df not in mmrm_df.DF_METHODS:
+    if df not in inference.DF_METHODS:
         raise UsageError(
             f"The degrees of freedom {df!r} are not available.",
-            remedy=f"Use one of: {', '.join(mmrm_df.DF_METHODS)}.",
+            remedy=f"Use one of: {', '.join(inference.DF_METHODS)}.",
         )
     if df == "kenward_roger_linear" and not reml:
         raise UsageError(
@@ -213,7 +214,7 @@ def positive(values: npt.NDArray[Any], name: str) -> Floats:
     return values.astype(np.float64)
 
 
-def unfit(patterns: mmrm_patterns.Patterns, layout: Layout) -> str | None:
+def unfit(patterns: statistics.Patterns, layout: Layout) -> str | None:
     """Say why the data cannot support the model, or None."""
     if patterns.n_obs <= patterns.p:
         return f"{patterns.n_obs} observations cannot carry {patterns.p} coefficients"

@@ -12,7 +12,7 @@ import pytest
 
 from trialkit.errors import UsageError
 from trialkit.methods import binary
-from trialkit.methods.logistic import SEPARATION, BinaryFit
+from trialkit.methods.categorical.binary import SEPARATION, BinaryFit
 
 
 @pytest.fixture(scope="module")

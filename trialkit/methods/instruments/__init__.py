@@ -1,0 +1,1 @@
+"""Agreement, measurement error and effect sizes."""

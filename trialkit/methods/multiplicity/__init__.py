@@ -1,0 +1,1 @@
+"""Several hypotheses: adjusted p-values and graphs."""
