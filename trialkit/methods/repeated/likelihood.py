@@ -210,13 +210,15 @@ def pattern_inverses(data: Patterns, sigma: Floats) -> tuple[Floats, Floats]:
 
 
 def maximise(likelihood: UsLikelihood) -> Optimum:
-    """Find the covariance by Newton's method from diagonal variances.
+    """Find the covariance by Newton's method from the residuals of least squares.
+
+    It starts at their products by available pairs, where these make a covariance that is
+    more likely than the variances alone.
 
     A step uses the Hessian where it is positive definite, else the expected one (Fisher
     scoring), and is halved until the likelihood rises inside the positive definite cone.
     """
-    variances = np.maximum(likelihood.patterns.visit_variances(), 1e-8)
-    at = likelihood.point(np.stack([np.diag(each) for each in variances]))
+    at = start(likelihood)
     if at is None:
         return nothing(likelihood, "the model cannot be evaluated at its starting values")
     last = False
@@ -240,6 +242,17 @@ def maximise(likelihood: UsLikelihood) -> Optimum:
         at = moved
         last = sure and decrement < DECREMENT
     return stuck(likelihood, at, f"no convergence in {MAX_ITERATIONS} iterations")
+
+
+def start(likelihood: UsLikelihood) -> Point | None:
+    """Evaluate where Newton's method begins; None if it cannot be evaluated."""
+    products = likelihood.patterns.residual_covariance()
+    variances = np.maximum(np.diagonal(products, axis1=1, axis2=2), 1e-8)
+    alone = variances[:, :, None] * np.eye(products.shape[1])
+    found = likelihood.point(alone)
+    near = likelihood.point(products)
+    better = near is not None and (found is None or near.value < found.value)
+    return near if better else found
 
 
 def newton_step(

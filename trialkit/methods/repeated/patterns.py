@@ -12,7 +12,9 @@ outcome and covariates, so that the numbers do not depend on units and nothing c
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -105,17 +107,64 @@ class Patterns:
         return out
 
     def visit_variances(self) -> Floats:
-        """Return the mean squared least-squares residual of each visit, shape (groups, m).
+        """Return the mean squared least-squares residual of each visit, shape (groups, m)."""
+        return np.diagonal(self.residual_covariance(), axis1=1, axis2=2)
 
-        The residual's square is the last element of a triangle.
+    def residual_covariance(self) -> Floats:
+        """Return mean products of least-squares residuals by available pairs, (groups, m, m).
+
+        The residual's product is the last element of a triangle. The matrix need not be
+        positive definite: its elements rest on different subjects.
         """
         k, a, b = self.entry
-        total = np.zeros((self.n_groups, self.n_visits))
-        seen = np.zeros_like(total)
-        own = a == b
-        np.add.at(total, (self.group[k[own]], a[own]), self.sums[own, -1])
-        np.add.at(seen, (self.group[k[own]], a[own]), self.counts[k[own]])
-        return total / np.maximum(seen, 1.0)
+        m = self.n_visits
+        place = (self.group[k] * m + a) * m + b
+        size = self.n_groups * m * m
+        total = np.bincount(place, weights=self.sums[:, -1], minlength=size)
+        seen = np.bincount(place, weights=self.counts[k], minlength=size)
+        upper = (total / np.maximum(seen, 1.0)).reshape(-1, m, m)
+        return np.asarray(0.5 * (upper + upper.transpose(0, 2, 1)))  # pairs are doubled
+
+
+@lru_cache(maxsize=256)
+def triangle(size: int) -> tuple[Ints, Ints]:
+    """Return the row and column of each element of an upper triangle, in order."""
+    i, j = np.triu_indices(size)
+    for each in (i, j):
+        each.flags.writeable = False
+    return i, j
+
+
+@lru_cache(maxsize=256)
+def square(size: int) -> Ints:
+    """Return the place in the upper triangle of each element of a symmetric matrix."""
+    i, j = triangle(size)
+    place = np.empty((size, size), dtype=np.intp)
+    place[i, j] = place[j, i] = np.arange(len(i))
+    place.flags.writeable = False
+    return place
+
+
+@lru_cache(maxsize=256)
+def doubling(size: int) -> Floats:
+    """Return how often each element of an upper triangle stands in the matrix: 1 or 2."""
+    i, j = triangle(size)
+    weight = np.where(i == j, 1.0, 2.0)
+    weight.flags.writeable = False
+    return weight
+
+
+def distinct(seen: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return the distinct rows in lexical order, where each row went, and their counts."""
+    sizes = seen.max(axis=0) + 1
+    if math.prod(int(size) for size in sizes) < 2**62:  # one number a row
+        place = np.append(np.cumprod(sizes[:0:-1])[::-1], 1)
+        _, first, which, counts = np.unique(
+            seen @ place, return_index=True, return_inverse=True, return_counts=True
+        )
+        return seen[first], which, counts
+    keys, which, counts = np.unique(seen, axis=0, return_inverse=True, return_counts=True)
+    return keys, which.reshape(-1), counts
 
 
 def reduce_model(x: Floats, y: Floats) -> tuple[Floats, Floats, Reduction]:
@@ -178,14 +227,13 @@ def collect(
     seen = np.zeros((len(first), n_visits + 1), dtype=np.int64)
     seen[rank, visit] = 1
     seen[:, -1] = group[first]
-    keys, which, counts = np.unique(seen, axis=0, return_inverse=True, return_counts=True)
-    which = which.reshape(-1)
+    keys, which, counts = distinct(seen)
     observed = keys[:, :-1].astype(bool)
     entries, sums = [], []
     for k, mask in enumerate(observed):
-        a, b = np.triu_indices(int(mask.sum()))
-        sums.append(products(z[which[rank] == k], len(mask[mask]), a, b))
         at = np.flatnonzero(mask)
+        a, b = triangle(len(at))
+        sums.append(products(z[which[rank] == k], len(at), a, b))
         entries.append(np.stack([np.full(len(a), k), at[a], at[b]]))
     return Patterns(
         observed=observed,
@@ -219,19 +267,14 @@ def products(z: Floats, m: int, a: Ints, b: Ints) -> Floats:
     upper = blocks[a, :, b, :]
     both = upper + upper.transpose(0, 2, 1)
     both[a == b] *= 0.5
-    return np.asarray(both[:, *np.triu_indices(q)])
+    return np.asarray(both[:, *triangle(q)])
 
 
 def unpack(triangles: Floats, q: int) -> Floats:
     """Return upper triangles, shape (..., q * (q + 1) / 2), as symmetric matrices."""
-    i, j = np.triu_indices(q)
-    out = np.empty((*triangles.shape[:-1], q, q))
-    out[..., i, j] = triangles
-    out[..., j, i] = triangles
-    return out
+    return np.asarray(triangles[..., square(q)])
 
 
 def pack(matrix: Floats) -> Floats:
     """Return the weights that contract upper triangles with a symmetric matrix."""
-    i, j = np.triu_indices(len(matrix))
-    return np.asarray(np.where(i == j, 1.0, 2.0) * matrix[i, j])
+    return np.asarray(doubling(len(matrix)) * matrix[triangle(len(matrix))])
