@@ -1,9 +1,24 @@
 """LS-means and contrasts on a reference grid, shared by every linear predictor.
 
 The grid crosses all levels of the formula's factors, with numeric columns at their mean over
-the rows of the fit, as SAS LSMEANS and R emmeans do by default. A marginal mean averages the
-grid over the factors that are not asked for; ``weights="equal"`` gives every combination the
-same weight. A combination that the data cannot estimate gives a row without numbers.
+the rows of the fit, as SAS LSMEANS and R emmeans do by default. A marginal mean averages over
+the factors that are not asked for, with weights that the table names in its ``attrs``:
+
+``equal``
+    Every combination of the other factors counts the same.
+``observed``
+    A combination counts as often as it occurs in the rows of the fit, all arms together: the
+    observed margins of SAS OBSMARGINS (which also counts rows without an outcome) and of
+    emmeans ``weights="proportional"``.
+``counterfactual``
+    Every participant is set to each level in turn and the predictions are averaged over the
+    participants, each counting once: standardisation or g-computation, ``counterfactuals`` of
+    emmeans. The standard error is conditional on the covariates of these participants. With
+    ``variance="unconditional"`` they are a sample: by the law of total variance, the variance
+    of the mean of the participants' predictions is added, with degrees of freedom of the sum
+    after Satterthwaite (1946, Biometrics Bull 2:110).
+
+A combination that the data cannot estimate gives a row without numbers.
 """
 
 from __future__ import annotations
@@ -26,6 +41,17 @@ Floats = npt.NDArray[np.float64]
 
 #: Numeric columns of every table of estimates, in order.
 STATISTICS = ("estimate", "se", "df", "statistic", "p", "lower", "upper")
+#: Weights of LS-means in words.
+WEIGHTS = {
+    "equal": "equal weights of the other factors, numeric covariates at their mean",
+    "observed": "observed margins of the other factors over the rows of the fit, "
+    "numeric covariates at their mean",
+    "counterfactual": "counterfactual means over participants",
+}
+VARIANCES = {
+    "conditional": "standard error conditional on the covariates",
+    "unconditional": "standard error unconditional (covariates sampled)",
+}
 GRID_LIMIT = 1_000_000
 
 
@@ -47,10 +73,24 @@ class Margins:
         One row a function: the levels of ``term`` and ``by``.
     rows : ndarray, shape (k, number of full columns)
         The functions.
+    weights : str
+        A key of :data:`WEIGHTS`.
+    units : ndarray, shape (k, participants, number of full columns), optional
+        The function of each participant, for unconditional standard errors.
     """
 
     keys: pd.DataFrame
     rows: Floats
+    weights: str = "equal"
+    units: Floats | None = None
+
+    @property
+    def wording(self) -> str:
+        """The weights, and what the standard error holds fixed, in words."""
+        variance = "conditional" if self.units is None else "unconditional"
+        if self.weights != "counterfactual":
+            return WEIGHTS[self.weights]
+        return f"{WEIGHTS[self.weights]}, {VARIANCES[variance]}"
 
 
 @dataclass(frozen=True)
@@ -75,39 +115,130 @@ def margins(
     term: str | Sequence[str],
     by: str | Sequence[str] | None = None,
     weights: str = "equal",
+    *,
+    unit: str | None = None,
+    occasion: str | None = None,
+    variance: str = "conditional",
 ) -> Margins:
     """Build the marginal means of ``term`` at each level of ``by``.
+
+    Parameters
+    ----------
+    design : Design
+    term, by : str or sequence of str
+        Factors of the formula.
+    weights : str
+        A key of :data:`WEIGHTS`.
+    unit : str, optional
+        Column that names the participant, for counterfactual weights; each row is one without.
+    occasion : str, optional
+        Column of the visit: counterfactual means set participants to each visit, and average
+        over the visits with equal weights where they are not asked for.
+    variance : str
+        A key of :data:`VARIANCES`; ``unconditional`` for counterfactual weights only.
 
     Raises
     ------
     UsageError
-        For a name that is no factor of the formula, or weights other than ``equal``.
+        For a name that is no factor of the formula, or options that do not exist.
     """
-    if weights != "equal":
-        raise UsageError(
-            f"LS-means with weights {weights!r} are not available.",
-            remedy="Use weights='equal'.",
-        )
-    wanted = [*names_of(by), *names_of(term)]
+    check_weights(weights, variance)
+    wanted = [*names_of(by), *names_of(term)]  # term varies fastest
     if len(set(wanted)) < len(wanted):
         raise UsageError(f"A factor is named twice: {wanted}.", remedy="Name each factor once.")
     asked = [design.categorical(name) for name in wanted]
-    factors = grid_factors(design)
+    combos = list(itertools.product(*(factor.levels for factor in asked)))
+    keys = pd.DataFrame({n: [c[i] for c in combos] for i, n in enumerate(wanted)}, dtype=object)
+    keys = keys[[*names_of(term), *names_of(by)]]
     order = [factor.variables[0] for factor in asked]
+    if weights == "counterfactual":
+        rows, units = counterfactual(design, order, unit, occasion)
+        return Margins(keys, rows, weights, units if variance == "unconditional" else None)
+    factors = grid_factors(design)
     rest = [name for name in factors if name not in order]
-    levels = [factors[name] for name in (*order, *rest)]
-    size = math.prod(len(each) for each in levels)
+    levels = {name: factors[name] for name in (*order, *rest)}
+    size = math.prod(len(each) for each in levels.values())
     if size > GRID_LIMIT:
         raise UsageError(
             f"The reference grid has {size} combinations of factor levels.",
             remedy="Use fewer factors or levels in the formula.",
         )
-    grid = grid_matrix(design, dict(zip((*order, *rest), levels, strict=True)), size)
+    grid = grid_matrix(design, levels, size)
     cells = math.prod(len(factors[name]) for name in order)
-    rows = grid.reshape(cells, -1, grid.shape[1]).mean(axis=1)
-    combos = list(itertools.product(*(factor.levels for factor in asked)))
-    keys = pd.DataFrame({n: [c[i] for c in combos] for i, n in enumerate(wanted)}, dtype=object)
-    return Margins(keys[[*names_of(term), *names_of(by)]], rows)
+    blocks = grid.reshape(cells, -1, grid.shape[1])
+    if weights == "equal":
+        return Margins(keys, blocks.mean(axis=1))
+    share = frequencies(design, {name: factors[name] for name in rest})
+    return Margins(keys, np.asarray((blocks * share[:, None]).sum(axis=1)), weights)
+
+
+def check_weights(weights: str, variance: str) -> None:
+    """Refuse weights and variances that do not exist."""
+    if weights not in WEIGHTS:
+        raise UsageError(
+            f"LS-means with weights {weights!r} are not available.",
+            remedy=f"Use weights={' or '.join(map(repr, WEIGHTS))}.",
+        )
+    if variance not in VARIANCES:
+        raise UsageError(
+            f"The variance {variance!r} is not available.",
+            remedy=f"Use variance={' or '.join(map(repr, VARIANCES))}.",
+        )
+    if variance == "unconditional" and weights != "counterfactual":
+        raise UsageError(
+            f"An unconditional variance is not defined for weights {weights!r}.",
+            remedy="Use weights='counterfactual'.",
+        )
+
+
+def frequencies(design: Design, levels: Mapping[str, tuple[Any, ...]]) -> Floats:
+    """Return the share of the rows in each combination of levels; the last varies fastest."""
+    size = math.prod(len(each) for each in levels.values())
+    place = np.zeros(len(design.rows), dtype=np.intp)
+    for name, values in levels.items():
+        codes = pd.Index(values).get_indexer(pd.Index(design.columns[name]))
+        place = place * len(values) + codes
+    return np.bincount(place, minlength=size) / len(design.rows)
+
+
+def counterfactual(
+    design: Design, order: Sequence[str], unit: str | None, occasion: str | None
+) -> tuple[Floats, Floats]:
+    """Average the model matrix over participants set to each combination of levels.
+
+    A covariate that varies within a participant is averaged over the participant's rows.
+
+    Returns
+    -------
+    rows : ndarray, shape (k, number of full columns)
+    units : ndarray, shape (k, participants, number of full columns)
+    """
+    factors = grid_factors(design)
+    held = [*order]
+    if occasion is not None and occasion in factors and occasion not in held:
+        held.append(occasion)
+    n = len(design.rows)
+    people = np.arange(n) if unit is None else pd.factorize(design.columns[unit], sort=True)[0]
+    used = {name for factor in design.factors.values() for name in factor.variables}
+    covariates = pd.DataFrame({n: design.columns[n] for n in sorted(used - set(held))})
+    kinds = covariates.groupby(list(covariates), sort=True).ngroup() if used - set(held) else 0
+    seen = pd.DataFrame({"person": people, "kind": kinds})
+    count = seen.groupby(["person", "kind"], sort=True).size().to_numpy(dtype=np.float64)
+    first = np.flatnonzero(~seen.duplicated().to_numpy())
+    first = first[np.lexsort((seen["kind"].to_numpy()[first], people[first]))]
+    owner = people[first]
+    share = count / np.bincount(people)[owner]
+    starts = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]])
+    columns = {name: design.columns[name][first] for name in used - set(held)}
+    units = []
+    for combo in itertools.product(*(factors[name] for name in held)):
+        for name, level in zip(held, combo, strict=True):
+            columns[name] = objects([level])[np.zeros(len(first), dtype=np.intp)]
+        predicted = design.matrix(columns) * share[:, None]
+        units.append(np.add.reduceat(predicted, starts, axis=0))
+    cells = math.prod(len(factors[name]) for name in order)
+    stack = np.array(units).reshape(cells, -1, len(starts), len(design.full_names)).mean(axis=1)
+    return np.asarray(stack.mean(axis=1)), stack
 
 
 def grid_factors(design: Design) -> dict[str, tuple[Any, ...]]:
@@ -134,7 +265,9 @@ def grid_matrix(design: Design, levels: Mapping[str, tuple[Any, ...]], size: int
 
 
 def objects(values: Sequence[Any]) -> npt.NDArray[Any]:
-    """Return values as an object array, one cell a value."""
+    """Return values as an array, one cell a value; numbers stay numbers."""
+    if all(isinstance(v, (int, float, np.number)) and not isinstance(v, bool) for v in values):
+        return np.asarray(values)
     out = np.empty(len(values), dtype=object)
     out[:] = values
     return out
@@ -155,13 +288,16 @@ def differences(means: Margins, factor: Factor, term: str, reference: Any) -> Ma
         )
     n = len(factor.levels)
     base = factor.levels.index(reference)
-    blocks = means.rows.reshape(-1, n, means.rows.shape[1])  # term varies fastest
     others = [i for i in range(n) if i != base]
-    rows = (blocks[:, others] - blocks[:, [base]]).reshape(-1, means.rows.shape[1])
-    pick = [block * n + i for block in range(len(blocks)) for i in others]
+    pick = np.array([b * n + i for b in range(len(means.rows) // n) for i in others], dtype=np.intp)
+    against = pick - pick % n + base  # term varies fastest
+    rows = means.rows[pick] - means.rows[against]
+    units = None if means.units is None else means.units[pick] - means.units[against]
     keys = means.keys.iloc[pick].reset_index(drop=True)
-    keys.insert(1, "reference", objects([reference] * len(keys)))
-    return Margins(keys, rows)
+    told = np.empty(len(keys), dtype=object)
+    told[:] = reference
+    keys.insert(1, "reference", told)
+    return Margins(keys, rows, means.weights, units)
 
 
 def tabulate(
@@ -182,19 +318,51 @@ def tabulate(
     -------
     DataFrame
         The keys, then ``estimate se df statistic p lower upper``; rows that the data cannot
-        estimate hold NaN.
+        estimate hold NaN. Its ``attrs`` name the weights and say in words what they are.
     """
     check_level(level)
     if infer is None:
-        return empty_table(functions.keys.columns)
-    numbers = np.full((len(functions.rows), len(STATISTICS)), np.nan)
-    can = design.estimable(functions.rows)
-    if can.any():
-        kept = functions.rows[can][:, design.kept]
-        numbers[can] = statistics(*infer(kept), level)
-    return pd.concat(
-        [functions.keys, pd.DataFrame(numbers, columns=list(STATISTICS))], axis=1, copy=False
-    )
+        table = empty_table(functions.keys.columns)
+    else:
+        numbers = np.full((len(functions.rows), len(STATISTICS)), np.nan)
+        can = design.estimable(functions.rows)
+        if can.any():
+            found = infer(functions.rows[can][:, design.kept])
+            if functions.units is not None:
+                found = sampled(functions.units[can][:, :, design.kept], infer, *found)
+            numbers[can] = statistics(*found, level)
+        table = framed({n: functions.keys[n].to_numpy() for n in functions.keys}, numbers)
+    table.attrs.update(weights=functions.weights, variant=functions.wording)
+    return table
+
+
+def framed(keys: Mapping[str, npt.NDArray[Any]], numbers: Floats) -> pd.DataFrame:
+    """Put key columns and the columns of :data:`STATISTICS` into one table."""
+    columns: dict[str, npt.NDArray[Any]] = {**keys}
+    columns.update(zip(STATISTICS, numbers.T, strict=True))
+    return pd.DataFrame(columns)
+
+
+def sampled(
+    units: Floats, infer: Inference, estimate: Floats, se: Floats, df: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Add the variance of the mean of the participants' predictions.
+
+    Parameters
+    ----------
+    units : ndarray, shape (k, participants, p)
+        The function of each participant.
+    estimate, se, df : ndarray, shape (k,)
+        Conditional on the participants' covariates.
+    """
+    people = units.shape[1]
+    beta = infer(np.eye(units.shape[2]))[0]
+    extra = (units @ beta).var(axis=1, ddof=1) / people
+    inner = se**2
+    total = inner + extra
+    with np.errstate(divide="ignore", invalid="ignore"):
+        joint = total**2 / (inner**2 / df + extra**2 / (people - 1))
+    return estimate, np.sqrt(total), np.where(extra > 0.0, joint, df)
 
 
 def check_level(level: float) -> None:
