@@ -24,7 +24,7 @@ import numpy.typing as npt
 from scipy import special
 
 from trialkit.methods._marginal import FTest
-from trialkit.methods.repeated.likelihood import Optimum, UsLikelihood
+from trialkit.methods.repeated.likelihood import Likelihood, Optimum
 from trialkit.methods.repeated.patterns import unpack
 
 Floats = npt.NDArray[np.float64]
@@ -37,13 +37,13 @@ class MmrmInference:
 
     Parameters
     ----------
-    likelihood : UsLikelihood
+    likelihood : Likelihood
     optimum : Optimum
     df : str
         A key of :data:`DF_METHODS`.
     """
 
-    def __init__(self, likelihood: UsLikelihood, optimum: Optimum, df: str) -> None:
+    def __init__(self, likelihood: Likelihood, optimum: Optimum, df: str) -> None:
         reduction = likelihood.patterns.reduction
         self.method = df
         self.reduction = reduction
@@ -132,7 +132,7 @@ class MmrmInference:
         return float(scale * wald / q), float(den)
 
 
-def kenward_roger(likelihood: UsLikelihood, optimum: Optimum, w: Floats) -> Floats:
+def kenward_roger(likelihood: Likelihood, optimum: Optimum, w: Floats) -> Floats:
     """Return the adjusted covariance of the coefficients in reduced coordinates.
 
     Parameters
@@ -140,13 +140,8 @@ def kenward_roger(likelihood: UsLikelihood, optimum: Optimum, w: Floats) -> Floa
     w : ndarray, shape (t, t)
         Covariance of the covariance parameters.
     """
-    data, at = likelihood.patterns, optimum.point
-    m, t, q = data.n_visits, likelihood.per_group, data.p + 1
-    middle = np.empty_like(at.inverse)
-    for g in range(data.n_groups):
-        mine, own = data.group == g, slice(g * t, (g + 1) * t)
-        full = (likelihood.spread @ w[own, own] @ likelihood.spread.T).reshape(m, m, m, m)
-        middle[mine] = np.einsum("abcd,kbc->kad", full, at.inverse[mine], optimize=True)
+    data, at, q = likelihood.patterns, optimum.point, likelihood.patterns.p + 1
+    middle = likelihood.middle(at, w)
     load = at.inverse @ middle @ at.inverse
     k, a, b = data.entry
     both = (0.5 * (load + load.transpose(0, 2, 1)))[k, a, b]

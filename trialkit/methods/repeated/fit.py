@@ -17,7 +17,8 @@ from trialkit.errors import UsageError
 from trialkit.methods._design import Design, Floats, Ints, build_design, levels_of
 from trialkit.methods.repeated import df as inference
 from trialkit.methods.repeated import patterns as statistics
-from trialkit.methods.repeated.likelihood import Optimum, UsLikelihood, maximise, nothing
+from trialkit.methods.repeated.likelihood import Optimum, UsLikelihood
+from trialkit.methods.repeated.newton import maximise, nothing
 from trialkit.methods.repeated.result import MMRMFit
 
 #: Residual standard deviation of a visit, as a share of the overall one, that counts as none.

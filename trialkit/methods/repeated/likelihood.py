@@ -17,7 +17,8 @@ a contraction of the sums of :mod:`trialkit.methods.repeated.patterns`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,13 +28,7 @@ from trialkit.methods.repeated.patterns import Patterns, pack, unpack
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
-MAX_ITERATIONS = 100
-#: Newton decrement (in units of -2 log-likelihood) below which one last full step is taken.
-DECREMENT = 1e-9
-#: Smallest eigenvalue of a fitted correlation matrix that is still called regular.
-SINGULAR = 1e-7
-#: The same where the optimiser stopped on its way: the maximum lies on the boundary.
-BOUNDARY = 1e-3
+NONE = np.empty(0)
 
 
 @dataclass(frozen=True)
@@ -52,6 +47,8 @@ class Point:
         :math:`(X'V^{-1}X)^{-1}`.
     w : ndarray, shape (p + 1,)
         Residual as a combination of ``z``: minus the coefficients, then 1.
+    theta : ndarray, shape (t,)
+        Parameters of a structured covariance; empty for an unstructured one.
     """
 
     sigma: Floats
@@ -59,6 +56,7 @@ class Point:
     inverse: Floats
     a: Floats
     w: Floats
+    theta: Floats = field(default_factory=lambda: NONE)
 
 
 @dataclass(frozen=True)
@@ -87,6 +85,47 @@ class Optimum:
     failed: str | None
 
 
+class Likelihood(Protocol):
+    """What the optimiser and the inference need of a covariance structure."""
+
+    patterns: Patterns
+    reml: bool
+    n_parameters: int
+    n_groups: int
+
+    def start(self) -> Point | None:
+        """Evaluate where Newton's method begins; None if it cannot be evaluated."""
+        ...
+
+    def derivatives(self, at: Point) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return gradient, Hessian, expected Hessian and the ``b`` matrices at a point."""
+        ...
+
+    def scale(self, at: Point) -> Floats:
+        """Return the size of each parameter at a point, shape (t,)."""
+        ...
+
+    def moved(self, at: Point, step: Floats) -> Point | None:
+        """Evaluate at a step from a point; None outside the positive definite cone."""
+        ...
+
+    def conditioning(self, at: Point) -> float:
+        """Return the smallest eigenvalue of the correlation matrices."""
+        ...
+
+    def boundary(self, at: Point) -> str | None:
+        """Say which other boundary an end point lies on, or None."""
+        ...
+
+    def middle(self, at: Point, w: Floats) -> Floats:
+        """Return ``sum_ij w_ij D_i V^-1 D_j`` of each pattern, shape (K, m, m)."""
+        ...
+
+    def curvature(self, at: Point, w: Floats) -> Floats | None:
+        """Return ``sum_ij w_ij D_ij`` of each pattern; None for a linear structure."""
+        ...
+
+
 class UsLikelihood:
     """Likelihood with an unstructured covariance, one a group.
 
@@ -105,6 +144,7 @@ class UsLikelihood:
         self.c, self.d = np.triu_indices(m)
         self.per_group = len(self.c)
         self.n_parameters = self.per_group * patterns.n_groups
+        self.n_groups = patterns.n_groups
         self.entries = [
             np.flatnonzero(patterns.group[patterns.entry[0]] == g) for g in range(patterns.n_groups)
         ]
@@ -116,44 +156,22 @@ class UsLikelihood:
 
     def point(self, sigma: Floats) -> Point | None:
         """Evaluate at ``sigma``; None where it is not positive definite."""
-        data = self.patterns
-        q = data.p + 1
         try:
             np.linalg.cholesky(sigma)
-            inverse, logdet = pattern_inverses(data, sigma)
-            k, a, b = data.entry
-            moments = unpack(inverse[k, a, b] @ data.sums, q)
-            factor = np.linalg.cholesky(moments[:-1, :-1])
+            inverse, logdet = pattern_inverses(self.patterns, sigma)
         except np.linalg.LinAlgError:
             return None
-        half = np.linalg.inv(factor)
-        inner = half.T @ half
-        beta = inner @ moments[:-1, -1]
-        w = np.append(-beta, 1.0)
-        value = float(data.counts @ logdet + w @ moments @ w)
-        if self.reml:
-            value += float(2.0 * np.log(np.diagonal(factor)).sum())
-        return Point(sigma, value, inverse, inner, w) if np.isfinite(value) else None
+        return assemble(self, sigma, inverse, logdet)
 
     def derivatives(self, at: Point) -> tuple[Floats, Floats, Floats, Floats]:
         """Return gradient, Hessian, expected Hessian and the ``b`` matrices at a point."""
         data, q = self.patterns, self.patterns.p + 1
-        k, ea, eb = data.entry
         cross = np.concatenate([self.cross(at, g) for g in range(data.n_groups)])
         cross = unpack(cross, q)
         b = cross[:, :-1, :-1]
         toward = cross @ at.w  # Z'V^-1 D_i V^-1 r
         ab = at.a @ b
-        # per pattern and pair of visits: residual products and x_a' A x_b
-        weight = np.outer(at.w, at.w)
-        if self.reml:
-            weight[:-1, :-1] += at.a
-        pair = data.sums @ pack(weight)
-        pair *= np.where(ea == eb, 1.0, 0.5)
-        squares = np.zeros_like(at.inverse)
-        squares[k, ea, eb] = pair
-        squares[k, eb, ea] = pair
-        load = at.inverse @ squares @ at.inverse
+        load = residual_load(self, at)
         weighted = data.counts[:, None, None] * at.inverse
         gradient = np.concatenate([self.linear(weighted - load, g) for g in range(data.n_groups)])
         hessian = self.quadratic(at.inverse, 2.0 * load - weighted)
@@ -194,10 +212,91 @@ class UsLikelihood:
             out[at, at] = 0.5 * (block + block.T)
         return out
 
+    def start(self) -> Point | None:
+        """Evaluate where Newton's method begins; None if it cannot be evaluated."""
+        products = self.patterns.residual_covariance()
+        variances = np.maximum(np.diagonal(products, axis1=1, axis2=2), 1e-8)
+        alone = variances[:, :, None] * np.eye(products.shape[1])
+        found = self.point(alone)
+        near = self.point(products)
+        better = near is not None and (found is None or near.value < found.value)
+        return near if better else found
+
+    def scale(self, at: Point) -> Floats:
+        """Return the size of each parameter at a point, shape (t,)."""
+        size = np.sqrt(np.diagonal(at.sigma, axis1=1, axis2=2))
+        return np.asarray((size[:, self.c] * size[:, self.d]).ravel())
+
+    def moved(self, at: Point, step: Floats) -> Point | None:
+        """Evaluate at a step from a point; None outside the positive definite cone."""
+        return self.point(at.sigma + self.matrices(step))
+
+    def conditioning(self, at: Point) -> float:
+        """Return the smallest eigenvalue of the correlation matrices."""
+        return conditioning(at.sigma)
+
+    def boundary(self, at: Point) -> str | None:  # noqa: ARG002
+        """Say which other boundary an end point lies on, or None."""
+        return None
+
+    def middle(self, at: Point, w: Floats) -> Floats:
+        """Return ``sum_ij w_ij D_i V^-1 D_j`` of each pattern, shape (K, m, m)."""
+        data, m, t = self.patterns, self.patterns.n_visits, self.per_group
+        out = np.empty_like(at.inverse)
+        for g in range(data.n_groups):
+            mine, own = data.group == g, slice(g * t, (g + 1) * t)
+            full = (self.spread @ w[own, own] @ self.spread.T).reshape(m, m, m, m)
+            out[mine] = np.einsum("abcd,kbc->kad", full, at.inverse[mine], optimize=True)
+        return out
+
+    def curvature(self, at: Point, w: Floats) -> Floats | None:  # noqa: ARG002
+        """Return ``sum_ij w_ij D_ij`` of each pattern; None for a linear structure."""
+        return None
+
     def matrices(self, theta: Floats) -> Floats:
         """Return parameters as symmetric matrices, shape (G, m, m)."""
         m = self.patterns.n_visits
         return (theta.reshape(self.patterns.n_groups, -1) @ self.spread.T).reshape(-1, m, m)
+
+
+def assemble(
+    likelihood: Likelihood, sigma: Floats, inverse: Floats, logdet: Floats, theta: Floats = NONE
+) -> Point | None:
+    """Evaluate at the inverse covariances of the patterns; None where it is not regular."""
+    data = likelihood.patterns
+    q = data.p + 1
+    k, a, b = data.entry
+    moments = unpack(inverse[k, a, b] @ data.sums, q)
+    try:
+        factor = np.linalg.cholesky(moments[:-1, :-1])
+    except np.linalg.LinAlgError:
+        return None
+    half = np.linalg.inv(factor)
+    inner = half.T @ half
+    beta = inner @ moments[:-1, -1]
+    w = np.append(-beta, 1.0)
+    value = float(data.counts @ logdet + w @ moments @ w)
+    if likelihood.reml:
+        value += float(2.0 * np.log(np.diagonal(factor)).sum())
+    return Point(sigma, value, inverse, inner, w, theta) if np.isfinite(value) else None
+
+
+def residual_load(likelihood: Likelihood, at: Point) -> Floats:
+    """Return ``V^-1 S V^-1`` of each pattern, shape (K, m, m).
+
+    ``S`` sums the products of the residuals and, for a restricted likelihood, ``x_a' A x_b``.
+    """
+    data = likelihood.patterns
+    k, a, b = data.entry
+    weight = np.outer(at.w, at.w)
+    if likelihood.reml:
+        weight[:-1, :-1] += at.a
+    pair = data.sums @ pack(weight)
+    pair *= np.where(a == b, 1.0, 0.5)
+    squares = np.zeros_like(at.inverse)
+    squares[k, a, b] = pair
+    squares[k, b, a] = pair
+    return np.asarray(at.inverse @ squares @ at.inverse)
 
 
 def pattern_inverses(data: Patterns, sigma: Floats) -> tuple[Floats, Floats]:
@@ -209,111 +308,7 @@ def pattern_inverses(data: Patterns, sigma: Floats) -> tuple[Floats, Floats]:
     return 0.5 * (inverse + inverse.transpose(0, 2, 1)), np.linalg.slogdet(v)[1]
 
 
-def maximise(likelihood: UsLikelihood) -> Optimum:
-    """Find the covariance by Newton's method from the residuals of least squares.
-
-    It starts at their products by available pairs, where these make a covariance that is
-    more likely than the variances alone.
-
-    A step uses the Hessian where it is positive definite, else the expected one (Fisher
-    scoring), and is halved until the likelihood rises inside the positive definite cone.
-    """
-    at = start(likelihood)
-    if at is None:
-        return nothing(likelihood, "the model cannot be evaluated at its starting values")
-    last = False
-    for iteration in range(1, MAX_ITERATIONS + 1):
-        gradient, hessian, expected, b = likelihood.derivatives(at)
-        step = newton_step(likelihood, at, gradient, hessian)
-        sure = step is not None
-        if step is None:
-            step = newton_step(likelihood, at, gradient, expected)
-        if step is None:
-            return stuck(likelihood, at, "the information matrix is singular")
-        decrement = float(-(gradient @ step))
-        if last or (sure and decrement < 1e-20):
-            reason = verdict(at.sigma, sure, decrement)
-            return Optimum(at, gradient, hessian, b, iteration, reason)
-        moved = search(likelihood, at, step, decrement)
-        if moved is None:
-            if sure and decrement < 1e-6:  # rounding stops the search at the optimum
-                return Optimum(at, gradient, hessian, b, iteration, verdict(at.sigma, sure, 0.0))
-            return stuck(likelihood, at, "no step improves the likelihood")
-        at = moved
-        last = sure and decrement < DECREMENT
-    return stuck(likelihood, at, f"no convergence in {MAX_ITERATIONS} iterations")
-
-
-def start(likelihood: UsLikelihood) -> Point | None:
-    """Evaluate where Newton's method begins; None if it cannot be evaluated."""
-    products = likelihood.patterns.residual_covariance()
-    variances = np.maximum(np.diagonal(products, axis1=1, axis2=2), 1e-8)
-    alone = variances[:, :, None] * np.eye(products.shape[1])
-    found = likelihood.point(alone)
-    near = likelihood.point(products)
-    better = near is not None and (found is None or near.value < found.value)
-    return near if better else found
-
-
-def newton_step(
-    likelihood: UsLikelihood, at: Point, gradient: Floats, hessian: Floats
-) -> Floats | None:
-    """Solve for the step in parameters scaled by the current variances; None if not convex."""
-    size = np.sqrt(np.diagonal(at.sigma, axis1=1, axis2=2))
-    scale = (size[:, likelihood.c] * size[:, likelihood.d]).ravel()
-    scaled = hessian * scale[:, None] * scale
-    try:
-        diagonal = np.diagonal(np.linalg.cholesky(scaled))
-    except np.linalg.LinAlgError:
-        return None
-    if not diagonal.min() >= 1e-7 * diagonal.max():
-        return None
-    return np.asarray(-scale * np.linalg.solve(scaled, scale * gradient))
-
-
-def search(likelihood: UsLikelihood, at: Point, step: Floats, decrement: float) -> Point | None:
-    """Halve the step until the likelihood improves."""
-    move = likelihood.matrices(step)
-    slack = 1e-12 * max(1.0, abs(at.value)) if decrement < DECREMENT else 0.0
-    size = 1.0
-    for _ in range(40):
-        new = likelihood.point(at.sigma + size * move)
-        if new is not None and new.value <= at.value - 1e-4 * size * decrement + slack:
-            return new
-        size *= 0.5
-    return None
-
-
-def verdict(sigma: Floats, regular: bool, decrement: float) -> str | None:
-    """Say why an end point is no estimate, or None."""
-    if not regular:
-        return "the observed information is not positive definite at the end point"
-    if decrement > 1e-6:
-        return "the gradient did not vanish"
-    return "the covariance matrix is singular" if conditioning(sigma) < SINGULAR else None
-
-
 def conditioning(sigma: Floats) -> float:
     """Return the smallest eigenvalue of the correlation matrices."""
     size = np.sqrt(np.diagonal(sigma, axis1=1, axis2=2))
     return float(np.linalg.eigvalsh(sigma / (size[:, :, None] * size[:, None, :])).min())
-
-
-def stuck(likelihood: UsLikelihood, at: Point, reason: str) -> Optimum:
-    """Return a failed optimum, naming a covariance that runs into the boundary as such."""
-    if conditioning(at.sigma) < BOUNDARY:
-        reason = (
-            "the likelihood grows towards a singular covariance matrix "
-            "(too few subjects seen at several visits, or visits that repeat each other)"
-        )
-    return nothing(likelihood, reason)
-
-
-def nothing(likelihood: UsLikelihood, reason: str) -> Optimum:
-    """Return a failed optimum."""
-    p, t = likelihood.patterns.p, likelihood.n_parameters
-    m, g = likelihood.patterns.n_visits, likelihood.patterns.n_groups
-    point = Point(
-        np.full((g, m, m), np.nan), np.nan, np.empty((0, m, m)), np.empty((p, p)), np.empty(p + 1)
-    )
-    return Optimum(point, np.empty(t), np.empty((t, t)), np.empty((t, p, p)), 0, reason)

@@ -14,7 +14,7 @@ from trialkit.methods import _marginal, _type3
 from trialkit.methods._design import Design
 from trialkit.methods._marginal import FTest
 from trialkit.methods.repeated.df import DF_METHODS, MmrmInference
-from trialkit.methods.repeated.likelihood import Optimum, UsLikelihood
+from trialkit.methods.repeated.likelihood import Likelihood, Optimum
 
 LOG_2PI = math.log(2.0 * math.pi)
 
@@ -78,7 +78,7 @@ class MMRMFit:
         design: Design,
         visits: tuple[Any, ...],
         groups: tuple[Any, ...],
-        likelihood: UsLikelihood,
+        likelihood: Likelihood,
         optimum: Optimum,
         *,
         df: str,
@@ -246,7 +246,7 @@ def usable(inference: MmrmInference) -> bool:
     return bool(np.isfinite(se).all() and (se > 0).all() and (df > 0).all())
 
 
-def deviance(likelihood: UsLikelihood, optimum: Optimum) -> float:
+def deviance(likelihood: Likelihood, optimum: Optimum) -> float:
     """Return -2 log-likelihood in the units of the data, with its constant."""
     patterns = likelihood.patterns
     free = patterns.n_obs - (patterns.p if likelihood.reml else 0)
