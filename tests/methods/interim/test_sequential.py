@@ -264,8 +264,8 @@ def test_the_interval_and_the_decision_agree() -> None:
             z = float(design.upper[look - 1]) + step
             row = design.estimates(look, z, 1.0).set_index("kind").loc["stagewise"]
             if look == 2 or crossed:
-                assert (row["lower"] > 0) is crossed
-                assert (row["p"] < 0.025) is crossed
+                assert bool(row["lower"] > 0) is crossed
+                assert bool(row["p"] < 0.025) is crossed
 
 
 def test_stop_for_futility_has_a_p_near_one() -> None:

@@ -96,20 +96,13 @@ def rule(given: str | Sequence[object] | Rule, what: str) -> Rule:
     """
     if isinstance(given, Rule):
         return given
-    name, parameter = given, None
-    if not isinstance(given, str):
-        if len(given) != 2 or not isinstance(given[1], int | float) or isinstance(given[1], bool):
-            raise UsageError(
-                f"{what} {given!r} cannot be read.",
-                remedy='Give a name, or a pair such as ("hwang_shih_decani", -4).',
-            )
-        name, parameter = given[0], float(given[1])
+    name, parameter = (given, None) if isinstance(given, str) else _pair(given, what)
     known = [*SPENDING, *SHAPES]
     if name not in known:
         raise UsageError(
             f"{what} {name!r} is not known.", remedy=f"Use one of: {', '.join(known)}."
         )
-    needs = SPENDING.get(str(name), SHAPES.get(str(name), 0.0) is None)
+    needs = SPENDING[name] if name in SPENDING else SHAPES[name] is None
     if needs != (parameter is not None):
         raise UsageError(
             f"{what} {name} {'needs a' if needs else 'takes no'} parameter.",
@@ -119,4 +112,16 @@ def rule(given: str | Sequence[object] | Rule, what: str) -> Rule:
         raise UsageError(f"The parameter of {name} is {parameter}.", remedy="Give a number.")
     if name == "power" and not (parameter or 0.0) > 0.0:
         raise UsageError("The power of a spending function is not positive.", remedy="Use 1 to 3.")
-    return Rule(str(name), parameter)
+    return Rule(name, parameter)
+
+
+def _pair(given: Sequence[object], what: str) -> tuple[str, float]:
+    """Read a name with its parameter."""
+    if len(given) == 2:
+        name, parameter = given
+        if isinstance(name, str) and isinstance(parameter, int | float):
+            return name, float(parameter)
+    raise UsageError(
+        f"{what} {given!r} cannot be read.",
+        remedy='Give a name, or a pair such as ("hwang_shih_decani", -4).',
+    )
