@@ -79,6 +79,26 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Tied:
+    """A factor whose levels share one mean at one visit.
+
+    Parameters
+    ----------
+    factor, visit : str
+        Columns of the data.
+    at : object
+        The visit; there, the factor counts as its first level.
+    level : object
+        That first level.
+    """
+
+    factor: str
+    visit: str
+    at: Any
+    level: Any
+
+
+@dataclass(frozen=True)
 class Design:
     """A model matrix with all that is needed to evaluate it on other rows.
 
@@ -110,6 +130,8 @@ class Design:
         Every full column as a combination of the kept ones.
     columns : dict
         The data columns used, restricted to ``rows``.
+    tied : tuple of Tied
+        Factors whose levels share one mean at a visit.
     """
 
     formula: str
@@ -125,6 +147,7 @@ class Design:
     assign: Ints
     alias: Floats
     columns: dict[str, npt.NDArray[Any]] = field(repr=False)
+    tied: tuple[Tied, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -166,6 +189,7 @@ class Design:
         -------
         ndarray, shape (k, number of full columns)
         """
+        columns = tie(columns, self.tied)
         coded = {name: factor.values(columns) for name, factor in self.factors.items()}
         n = len(next(iter(columns.values()))) if columns else 1
         return np.hstack([term_columns(term, coded, n) for term in self.terms])
@@ -202,7 +226,13 @@ def parse(formula: str) -> tuple[str | None, tuple[tuple[str, ...], ...]]:
 
 
 def build_design(
-    formula: str, data: pd.DataFrame, *, also: Sequence[str] = (), response: bool = True
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    also: Sequence[str] = (),
+    response: bool = True,
+    equal_at: Mapping[str, Any] | None = None,
+    visit: str | None = None,
 ) -> Design:
     """Build the model matrix of ``formula`` on the complete rows of ``data``.
 
@@ -216,6 +246,11 @@ def build_design(
         Further columns that must not be missing, such as subject and visit.
     response : bool
         Whether the formula must name an outcome.
+    equal_at : mapping of str to object, optional
+        Factor and visit at which its levels share one mean, such as
+        ``{"TRT01P": "Baseline"}``: there the factor counts as its first level.
+    visit : str, optional
+        Column of the visits that `equal_at` names.
 
     Raises
     ------
@@ -234,12 +269,15 @@ def build_design(
     columns, rows = complete_columns(data, needed)
     factors = {name: make_factor(name, read[name], data, columns) for name in expressions}
     terms = code_terms(raw_terms, factors)
-    coded = {name: factor.values(columns) for name, factor in factors.items()}
+    tied = make_ties(equal_at, visit, factors)
+    evaluated = tie(columns, tied)
+    coded = {name: factor.values(evaluated) for name, factor in factors.items()}
     for name, values in coded.items():
         finite_or_refuse(values, name)
     blocks = [term_columns(term, coded, len(rows)) for term in terms]
     full = np.hstack(blocks) if blocks else np.empty((len(rows), 0))
-    kept, alias = independent(full)
+    assign = np.repeat(np.arange(len(terms)), [b.shape[1] for b in blocks]).astype(np.intp)
+    kept, alias = independent(full, late=timeless(terms, factors, tied)[assign] if tied else None)
     return Design(
         formula=formula,
         response=outcome,
@@ -251,10 +289,58 @@ def build_design(
         n_missing=len(data) - len(rows),
         full_names=[name for term in terms for name in term_names(term, factors)],
         kept=kept,
-        assign=np.repeat(np.arange(len(terms)), [b.shape[1] for b in blocks]).astype(np.intp),
+        assign=assign,
         alias=alias,
         columns=columns,
+        tied=tied,
     )
+
+
+def make_ties(
+    equal_at: Mapping[str, Any] | None, visit: str | None, factors: Mapping[str, Factor]
+) -> tuple[Tied, ...]:
+    """Check which factors share one mean at which visit."""
+    if not equal_at:
+        return ()
+    levels = {f.variables[0]: f.levels for f in factors.values() if f.categorical}
+    for name in (visit, *equal_at):
+        if name not in levels or (name == visit and name in equal_at):
+            raise UsageError(
+                f"equal_at needs {name!r} as a factor of the formula, beside the visit.",
+                remedy="Write equal_at={'TREATMENT': 'Baseline'} for a formula with "
+                "TREATMENT*VISIT.",
+            )
+    assert visit is not None
+    for at in equal_at.values():
+        if at not in levels[visit]:
+            raise UsageError(
+                f"equal_at: {at!r} is not a visit of {visit}.",
+                remedy=f"Visits are: {', '.join(map(repr, levels[visit]))}.",
+            )
+    return tuple(Tied(name, visit, at, levels[name][0]) for name, at in equal_at.items())
+
+
+def tie(
+    columns: Mapping[str, npt.NDArray[Any]], tied: Sequence[Tied]
+) -> Mapping[str, npt.NDArray[Any]]:
+    """Set tied factors to their first level at their visit."""
+    out = dict(columns) if tied else columns
+    for each in tied:
+        values = columns[each.factor].copy()
+        values[np.asarray(columns[each.visit] == each.at, dtype=bool)] = each.level
+        out = {**out, each.factor: values}
+    return out
+
+
+def timeless(
+    terms: Sequence[Term], factors: Mapping[str, Factor], tied: Sequence[Tied]
+) -> npt.NDArray[np.bool_]:
+    """Tell which terms hold a tied factor without the visit, so that terms by visit are kept."""
+    out = []
+    for term in terms:
+        read = {name for factor in term.factors for name in factors[factor].variables}
+        out.append(any(each.factor in read and each.visit not in read for each in tied))
+    return np.array(out, dtype=bool)
 
 
 def complete_columns(
@@ -423,8 +509,14 @@ def tall_qr(x: Floats) -> tuple[Floats, Floats]:
     return (low.Q @ q.reshape(blocks, p, p)).reshape(-1, p)[:n], r
 
 
-def independent(full: Floats) -> tuple[Ints, Floats]:
+def independent(full: Floats, late: npt.NDArray[np.bool_] | None = None) -> tuple[Ints, Floats]:
     """Find the columns that are not combinations of earlier ones.
+
+    Parameters
+    ----------
+    full : ndarray, shape (n, columns)
+    late : ndarray of bool, shape (columns,), optional
+        Columns that count as later than all others.
 
     Returns
     -------
@@ -434,6 +526,8 @@ def independent(full: Floats) -> tuple[Ints, Floats]:
     """
     norms = np.sqrt(np.einsum("ij,ij->j", full, full))
     live = [int(i) for i in np.flatnonzero(norms > 0.0)]
+    if late is not None:
+        live.sort(key=lambda i: (bool(late[i]), i))
     scaled = full / np.where(norms > 0.0, norms, 1.0)
     while live:
         size = np.abs(np.diagonal(tall_qr(scaled[:, live])[1]))
@@ -443,7 +537,7 @@ def independent(full: Floats) -> tuple[Ints, Floats]:
         if not len(low):
             break
         live.pop(int(low[0]))
-    kept = np.array(live, dtype=np.intp)
+    kept = np.array(sorted(live), dtype=np.intp)
     alias = np.eye(full.shape[1])[kept]
     dropped = np.setdiff1d(np.arange(full.shape[1]), kept)
     if len(dropped) and len(kept):

@@ -276,6 +276,9 @@ def objects(values: Sequence[Any]) -> npt.NDArray[Any]:
 def differences(means: Margins, factor: Factor, term: str, reference: Any) -> Margins:
     """Subtract the reference level's row from the others within each level of the rest.
 
+    A difference that the model fixes at zero (levels that share one mean at a visit) is no
+    result and is left out.
+
     Raises
     ------
     UsageError
@@ -291,6 +294,8 @@ def differences(means: Margins, factor: Factor, term: str, reference: Any) -> Ma
     others = [i for i in range(n) if i != base]
     pick = np.array([b * n + i for b in range(len(means.rows) // n) for i in others], dtype=np.intp)
     against = pick - pick % n + base  # term varies fastest
+    free = (means.rows[pick] != means.rows[against]).any(axis=1)
+    pick, against = pick[free], against[free]
     rows = means.rows[pick] - means.rows[against]
     units = None if means.units is None else means.units[pick] - means.units[against]
     keys = means.keys.iloc[pick].reset_index(drop=True)
@@ -331,7 +336,7 @@ def tabulate(
             if functions.units is not None:
                 found = sampled(functions.units[can][:, :, design.kept], infer, *found)
             numbers[can] = statistics(*found, level)
-        table = framed({n: functions.keys[n].to_numpy() for n in functions.keys}, numbers)
+        table = framed({str(n): functions.keys[n].to_numpy() for n in functions.keys}, numbers)
     table.attrs.update(weights=functions.weights, variant=functions.wording)
     return table
 

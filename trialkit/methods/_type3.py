@@ -3,12 +3,14 @@
 The hypothesis of a term is SAS's for designs without empty cells: the interaction contrasts of
 the term's levels, averaged with equal weights over every other factor, for the coefficients
 that share the term's numeric factors. Hypotheses that the data cannot estimate are left out
-and lower the numerator degrees of freedom.
+and lower the numerator degrees of freedom. Where a factor's levels share one mean at a visit,
+the differences at that visit are zero by the model and the other visits make the test.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -45,7 +47,9 @@ def hypothesis(design: Design, term: Term) -> Floats:
     combos = list(itertools.product(*(range(len(design.factors[n].levels)) for n in own)))
     blocks = []
     for other in design.terms:
-        if numeric_part(design, other) == numeric:
+        if numeric_part(design, other) == numeric and design.tied:
+            blocks.append(tied_means(design, other, own))
+        elif numeric_part(design, other) == numeric:
             blocks.append(cell_means(design, other, own, combos))
         else:
             blocks.append(np.zeros((len(combos), width(design, other))))
@@ -87,6 +91,31 @@ def cell_means(design: Design, term: Term, own: list[str], combos: list[tuple[in
         coded = coded if full else coded[:, 1:]
         out = (coded[:, :, None] * out[:, None, :]).reshape(len(combos), -1)
     return out
+
+
+def tied_means(design: Design, term: Term, own: list[str]) -> Floats:
+    """Do the same as :func:`cell_means` for a design with tied factors, over the whole grid."""
+    levels = {name: f.levels for name, f in design.factors.items() if f.categorical}
+    sizes = [len(each) for each in levels.values()]
+    codes = dict(zip(levels, np.indices(sizes).reshape(len(sizes), -1), strict=True))
+    plain = {name: codes[name].copy() for name in levels}
+    for each in design.tied:
+        for name, values in codes.items():
+            if design.factors[name].variables[0] == each.factor:
+                visit = design.categorical(each.visit)
+                at = plain[visit.expression] == visit.levels.index(each.at)
+                values[at] = levels[name].index(each.level)
+    out = np.ones((math.prod(sizes), 1))
+    for name, full in zip(term.factors, term.full, strict=True):
+        if name in levels:
+            coded = np.eye(len(levels[name]))[codes[name]]
+            coded = coded if full else coded[:, 1:]
+            out = (coded[:, :, None] * out[:, None, :]).reshape(len(out), -1)
+    axes = [list(levels).index(name) for name in own]
+    axes += [i for i in range(len(sizes)) if i not in axes]
+    grid = out.reshape(*sizes, -1).transpose(*axes, len(sizes))
+    cells = math.prod(len(levels[name]) for name in own)
+    return np.asarray(grid.reshape(cells, -1, out.shape[1]).mean(axis=1))
 
 
 def independent_rows(rows: Floats) -> Floats:

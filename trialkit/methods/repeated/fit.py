@@ -6,6 +6,7 @@ unstructured covariance over the visits, fitted to the observed visits by REML o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,7 @@ def mmrm(
     df: str = "satterthwaite",
     group: str | None = None,
     weights: str | None = None,
+    equal_at: Mapping[str, Any] | None = None,
 ) -> MMRMFit:
     """Fit a mixed model for repeated measures.
 
@@ -72,6 +74,11 @@ def mmrm(
         Column with a level constant within a subject; each level has its own covariance.
     weights : str, optional
         Column of positive weights; the variance of a row is divided by its weight.
+    equal_at : mapping of str to object, optional
+        ``{"TRT01P": "Baseline"}``: the arms share one mean at that visit, as randomised arms
+        do before treatment. With the baseline value as an outcome this is the constrained
+        longitudinal data analysis (cLDA). Contrasts at that visit are zero by the model and
+        are left out of the tables.
 
     Returns
     -------
@@ -91,7 +98,7 @@ def mmrm(
     """
     check_options(covariance, reml, df)
     also = [name for name in (subject, visit, group, weights) if name is not None]
-    design = build_design(formula, data, also=also)
+    design = build_design(formula, data, also=also, equal_at=equal_at, visit=visit)
     layout = lay_out(design, data, subject, visit, group, weights)
     likelihood, optimum = fit_arrays(design.x, design.y, layout, reml=reml)
     return MMRMFit.build(
