@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,11 @@ def test_epilepsy_rate_ratio(shared: Path) -> None:
 
 def test_no_follow_up_is_missing() -> None:
     data = pd.DataFrame(
-        {"n": [0, 3, 1, 0, 6, 2, 1, 9], "g": list("aabbaabb"), "py": [1, 1, 0, 1, 2, 1, 1, None]}
+        {"n": [0, 3, 0, 2, 6, 2, 1, 9], "g": list("aabbaabb"), "py": [1, 1, 0, 1, 2, 1, 1, None]}
     )
     fit = negative_binomial("n ~ g", data, exposure="py")
     assert (fit.n, fit.n_missing) == (6, 2)
+    assert any("1 rows without follow-up" in note for note in fit.notes)
 
 
 def test_underdispersed_counts_give_the_poisson_limit() -> None:
@@ -125,13 +127,39 @@ def test_fails_with_a_reason(counts: list[int], reason: str) -> None:
     [
         ({"n": [0.5, 1, 2, 3]}, "no counts"),
         ({"py": [-1.0, 1, 1, 1]}, "negative"),
+        ({"py": [0.0, 1, 1, 1]}, "no follow-up"),
+        ({"py": [np.inf, 1, 1, 1]}, "infinite"),
+        ({"py": list("1234")}, "not numeric"),
+        ({"n": [1, 0, 2, 30_000_000]}, "above"),
+        ({"n": [1, 0, 2, np.inf]}, "infinite"),
+        ({"id": [1, 1, 2, 3]}, "several rows"),
         ({"g": list("aaaa")}, "only the level"),
     ],
 )
 def test_bad_input_is_refused(change: dict[str, list[Any]], word: str) -> None:
     data = pd.DataFrame({"n": [1, 0, 2, 3], "g": list("aabb"), "py": [1.0] * 4} | change)
+    with pytest.raises(UsageError, match=word) as caught:
+        negative_binomial("n ~ g", data, exposure="py", subject="id" if "id" in data else None)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        (lambda d: negative_binomial("n ~ g", d, information="expected"), "expected"),
+        (lambda d: negative_binomial("n ~ g", d, exposure="weeks"), "weeks"),
+        (lambda d: negative_binomial("n ~ g", d, subject="who"), "who"),
+        (lambda d: negative_binomial("n ~ g", d).rate_ratio("g", reference="z"), "'z'"),
+        (lambda d: negative_binomial("n ~ g", d).rate_difference("g", reference="z"), "'z'"),
+        (lambda d: negative_binomial("n ~ g", d).rate("g", variance="ge"), "'ge'"),
+        (lambda d: negative_binomial("n ~ g", d).rate("g", average="all"), "'all'"),
+        (lambda d: negative_binomial("n ~ g", d).rates("n"), "not a factor"),
+    ],
+)
+def test_options_that_do_not_exist(call: Callable[[pd.DataFrame], object], word: str) -> None:
+    data = pd.DataFrame({"n": [1, 0, 2, 3, 9], "g": list("aabba")})
     with pytest.raises(UsageError, match=word):
-        negative_binomial("n ~ g", data, exposure="py")
+        call(data)
 
 
 def test_random_designs_are_finite_or_failed() -> None:

@@ -1,34 +1,58 @@
 """Counts over unequal follow-up: negative binomial regression with an offset.
 
-The model is NB2: ``E y = mu``, ``Var y = mu + k mu^2``, ``log mu = x'b + log(exposure)``.
-Standard errors come from the joint observed information of (b, k), as SAS PROC GENMOD gives;
-R's ``glm.nb`` treats k as known and gives smaller ones. Likelihood and information are those
-of statsmodels' ``NegativeBinomial``, which agree with SAS to all printed digits.
+The model is NB2: ``E y = mu``, ``Var y = mu + k mu^2``, ``log mu = x'b + log(exposure)``, fitted
+by maximum likelihood in (b, k) together. Standard errors come from the joint observed
+information of (b, k), as SAS PROC GENMOD gives. ``information="conditional"`` gives the smaller
+ones of R's ``glm.nb``: expected information of b with k taken as known.
+
+A level without a single event has a coefficient of minus infinity. Its rows are left out, which
+gives the limits of all other coefficients; a note names the level and the rows. Standardised
+rates count these participants with a rate of zero.
 
 Source: Lawless JF (1987), Negative binomial and mixed Poisson regression, Can J Stat 15:209.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import special
 
 from trialkit.errors import UsageError
-from trialkit.methods._design import Design, build_design
-from trialkit.methods._predictor import PredictorFit, alias_notes, exponentiate
+from trialkit.methods._predictor import alias_notes
+from trialkit.methods.counts._fit import (
+    CountFit,
+    looks_separated,
+    suspicious,
+    without_separated,
+)
+from trialkit.methods.counts._newton import (
+    Maximum,
+    negative_binomial_maximum,
+    poisson_maximum,
+)
+from trialkit.methods.counts._rows import Rows, count_rows, one_row_each
 
 Floats = npt.NDArray[np.float64]
+Information = Literal["joint", "conditional"]
+
 VARIANT = "NB2 by maximum likelihood, joint observed information, normal quantiles"
+INFORMATION = {
+    "joint": VARIANT,
+    "conditional": (
+        "NB2 by maximum likelihood, expected information given the dispersion (as R glm.nb), "
+        "normal quantiles"
+    ),
+}
 POISSON_LIMIT = "dispersion estimated at its bound 0 (Poisson limit)"
 
 
 @dataclass
-class NegativeBinomialFit(PredictorFit):
+class NegativeBinomialFit(CountFit):
     """A negative binomial regression.
 
     Parameters
@@ -37,27 +61,40 @@ class NegativeBinomialFit(PredictorFit):
         k of ``Var y = mu + k mu^2``; 0 where the maximum lies on the bound.
     dispersion_se : float
         NaN at the bound.
-    loglik : float
+    loglik, poisson_loglik : float
+        Of this model, and of the Poisson model of the same rows.
     """
 
     dispersion: float = float("nan")
     dispersion_se: float = float("nan")
     loglik: float = float("nan")
+    poisson_loglik: float = float("nan")
 
-    def rate_ratio(self, term: str, *, reference: object, level: float = 0.95) -> pd.DataFrame:
-        """Return rate ratios against `reference`; ``se`` is that of the log rate ratio."""
-        return exponentiate(self.contrast(term, reference=reference, level=level))
+    def dispersion_test(self) -> pd.DataFrame:
+        """Test dispersion 0 (Poisson) by the likelihood ratio.
 
-    def rates(self, term: str, *, level: float = 0.95) -> pd.DataFrame:
-        """Return rates a unit of exposure at equal weights of the other factors.
+        The bound halves the tail of chi-square with one degree of freedom: the statistic is 0
+        with probability one half (Self SG, Liang KY, 1987, J Am Stat Assoc 82:605).
 
-        Numeric covariates are at their means; ``se`` is that of the log rate.
+        Returns
+        -------
+        DataFrame
+            One row: statistic, df, p; empty for a failed fit.
         """
-        return exponentiate(self.means(term, level=level)).drop(columns=["statistic", "p"])
+        if self.failed:
+            return pd.DataFrame({n: pd.Series(dtype=np.float64) for n in ("statistic", "df", "p")})
+        ratio = max(2.0 * (self.loglik - self.poisson_loglik), 0.0)
+        p = 0.5 * float(special.chdtrc(1.0, ratio)) if ratio > 0.0 else 1.0
+        return pd.DataFrame({"statistic": [ratio], "df": [1.0], "p": [p]})
 
 
 def negative_binomial(
-    formula: str, data: pd.DataFrame, *, exposure: str | None = None
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    exposure: str | None = None,
+    information: Information = "joint",
+    subject: str | None = None,
 ) -> NegativeBinomialFit:
     """Fit a negative binomial regression.
 
@@ -68,129 +105,102 @@ def negative_binomial(
     data : DataFrame
         One row a participant.
     exposure : str or None
-        Column of follow-up; its log is the offset. Rows without follow-up (zero) tell nothing
-        about a rate: they are dropped and counted as missing.
+        Column of follow-up; its log is the offset. Rows without follow-up (zero) and without
+        events tell nothing about a rate: they are left out and counted as missing.
+    information : {"joint", "conditional"}
+        ``joint``: observed information of coefficients and dispersion (SAS). ``conditional``:
+        expected information of the coefficients at the estimated dispersion (R ``glm.nb``).
+    subject : str or None
+        Column that names the participant; one with several rows is refused.
+
+    Returns
+    -------
+    NegativeBinomialFit
+        With ``failed`` set, and empty tables, when the model cannot be fitted.
 
     Raises
     ------
     UsageError
-        For unknown columns, counts that are not whole numbers from 0, or negative exposure.
+        For unknown columns, counts that are not whole numbers from 0, an exposure that is
+        negative, infinite or zero with events, or a participant with several rows.
     """
-    used = data
-    if exposure is not None:
-        used = data[_positive(data, exposure)]
-    design = build_design(formula, used, also=[exposure] if exposure else [])
-    y = design.y
-    if (y < 0).any() or (y != np.round(y)).any():
+    if information not in INFORMATION:
         raise UsageError(
-            f"{design.response} holds values that are no counts.", remedy="Give whole numbers >= 0."
+            f"The information {information!r} is not available.",
+            remedy=f"Use one of: {', '.join(INFORMATION)}.",
         )
-    offset = np.zeros(len(y))
-    if exposure is not None:
-        offset = np.log(design.columns[exposure].astype(np.float64))
+    one_row_each(data, subject)
+    rows = count_rows(formula, data, exposure)
+    design = rows.design
+    width = design.x.shape[1]
     fit = NegativeBinomialFit(
         method="negative_binomial",
-        variant=VARIANT + (f", offset log({exposure})" if exposure else ""),
+        variant=INFORMATION[information] + (f", offset log({exposure})" if exposure else ""),
         design=design,
-        beta=np.full(design.x.shape[1], np.nan),
-        covariance=np.full((design.x.shape[1],) * 2, np.nan),
-        n=len(y),
-        n_missing=len(data) - len(y),
-        notes=alias_notes(design),
+        beta=np.full(width, np.nan),
+        covariance=np.full((width, width), np.nan),
+        n=len(design.y),
+        n_missing=rows.n_missing,
+        notes=[*rows.notes, *alias_notes(design)],
     )
-    reason = _hopeless(design)
-    if reason is None:
-        reason = _maximise(fit, offset)
-    fit.failed, fit.converged = reason, reason is None
+    fit.failed = _maximise(fit, rows, information)
+    fit.converged = fit.failed is None
     return fit
 
 
-def _positive(data: pd.DataFrame, exposure: str) -> npt.NDArray[np.bool_]:
-    if exposure not in data.columns:
-        raise UsageError(
-            f"The data have no column {exposure!r}.",
-            remedy=f"Columns are: {', '.join(map(str, data.columns))}.",
-        )
-    values = pd.to_numeric(data[exposure], errors="coerce")
-    if (values < 0).any():
-        raise UsageError(f"{exposure} is negative in some rows.", remedy="Correct the follow-up.")
-    return np.asarray(values > 0)
-
-
-def _hopeless(design: Design) -> str | None:
-    """Say why no maximum exists, before trying: too few rows, no event, a level without one."""
+def _maximise(fit: NegativeBinomialFit, rows: Rows, information: Information) -> str | None:
+    """Fill the estimates, or return why there are none."""
+    design, offset = rows.design, rows.offset
     if len(design.y) <= design.x.shape[1]:
         return f"{len(design.y)} rows do not suffice for {design.x.shape[1]} coefficients"
     if not design.y.any():
         return "no event in these data"
-    for factor in design.factors.values():
-        if factor.categorical:
-            raw = design.columns[factor.variables[0]]
-            for level in factor.levels:
-                if not design.y[raw == level].any():
-                    return f"no event where {factor.expression} is {level}"
-    return None
+    found: tuple[Maximum, Maximum] | str = "separated"
+    if not suspicious(design):
+        found = _climb(design.x, design.y, offset)
+    if isinstance(found, str) or looks_separated(design, found[0]):
+        failed, offset, _ = without_separated(fit, rows)
+        if failed is not None:
+            return failed
+        design = fit.design
+        if len(design.y) <= design.x.shape[1]:
+            return f"{len(design.y)} rows do not suffice for {design.x.shape[1]} coefficients"
+        found = _climb(design.x, design.y, offset)
+    if isinstance(found, str):
+        return found
+    fit.maximum, poisson = found
+    return _fill(fit, fit.maximum, poisson, information)
 
 
-def _maximise(fit: NegativeBinomialFit, offset: Floats) -> str | None:
-    """Fill the estimates, or return why there are none."""
-    import statsmodels.api as sm
-    from statsmodels.discrete.discrete_model import NegativeBinomial
-
-    x, y = fit.design.x, fit.design.y
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        try:
-            poisson = sm.GLM(y, x, family=sm.families.Poisson(), offset=offset).fit(tol=1e-12)
-            mu = poisson.fittedvalues
-            if float(((y - mu) ** 2 - y).sum()) <= 0.0:  # score of k at 0
-                return _poisson_limit(fit, poisson)
-            start = max(float(((y - mu) ** 2 - y).sum() / (mu**2).sum()), 0.01)
-            model = NegativeBinomial(y, x, offset=offset)
-            begin = np.append(np.asarray(poisson.params, dtype=np.float64), start)
-            found = _newton(model, begin)
-        except (np.linalg.LinAlgError, ValueError, FloatingPointError) as error:
-            return f"the likelihood could not be maximised ({error})"
-        if found is None:
-            return "the likelihood could not be maximised"
-        information = -np.asarray(model.hessian(found), dtype=np.float64)
-        try:
-            np.linalg.cholesky(information)
-        except np.linalg.LinAlgError:
-            return "the observed information is not positive definite"
-        covariance = np.asarray(np.linalg.inv(information), dtype=np.float64)
-        fit.loglik = float(model.loglike(found))
-    fit.beta, fit.covariance = found[:-1], covariance[:-1, :-1]
-    fit.dispersion, fit.dispersion_se = float(found[-1]), float(np.sqrt(covariance[-1, -1]))
-    return None
+def _climb(x: Floats, y: Floats, offset: Floats) -> tuple[Maximum, Maximum] | str:
+    """Return the maximum and the Poisson model's."""
+    poisson = poisson_maximum(x, y, offset)
+    if isinstance(poisson, str):
+        return poisson
+    if float(((y - poisson.mu) ** 2 - y).sum()) <= 0.0:  # score of k at 0
+        return poisson, poisson
+    found = negative_binomial_maximum(x, y, offset, poisson)
+    return found if isinstance(found, str) else (found, poisson)
 
 
-def _newton(model: Any, start: Floats) -> Floats | None:
-    """Return the maximum: Newton from `start`, or after a quasi-Newton search if that strays."""
-    for first in (None, "bfgs"):
-        at = start
-        if first is not None:
-            at = np.asarray(model.fit(start, method=first, maxiter=500, disp=0).params, np.float64)
-        found = np.asarray(
-            model.fit(at, method="newton", maxiter=100, disp=0, tol=1e-12).params, np.float64
-        )
-        if np.isfinite(found).all() and found[-1] > 0:
-            score = np.asarray(model.score(found))
-            information = -np.asarray(model.hessian(found))
-            with np.errstate(all="ignore"):
-                gain = float(score @ np.linalg.solve(information, score))
-            if 0.0 <= gain < 1e-12:
-                return found
-    return None
-
-
-def _poisson_limit(fit: NegativeBinomialFit, poisson: Any) -> str | None:
-    """Take the maximum at k = 0: the Poisson regression with its observed information."""
-    if not poisson.converged:
-        return "the likelihood could not be maximised"
-    fit.beta = np.asarray(poisson.params, dtype=np.float64)
-    fit.covariance = np.asarray(poisson.normalized_cov_params, dtype=np.float64)
-    fit.dispersion, fit.loglik = 0.0, float(poisson.llf)
-    fit.variant = f"{fit.variant}, {POISSON_LIMIT}"
-    fit.notes.append(POISSON_LIMIT)
+def _fill(
+    fit: NegativeBinomialFit, found: Maximum, poisson: Maximum, information: Information
+) -> str | None:
+    """Write a maximum into the fit, or say why it carries no standard errors."""
+    p = len(found.beta)
+    try:
+        np.linalg.cholesky(found.information)
+        covariance = np.asarray(np.linalg.inv(found.information), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        return "the observed information is not positive definite"
+    fit.beta, fit.covariance = found.beta, covariance[:p, :p]
+    if information == "conditional":
+        fit.covariance = np.asarray(np.linalg.inv(found.expected), dtype=np.float64)
+    fit.dispersion, fit.loglik = found.dispersion, found.loglik
+    fit.poisson_loglik = poisson.loglik
+    if found is poisson:
+        fit.variant = f"{fit.variant}, {POISSON_LIMIT}"
+        fit.notes.append(POISSON_LIMIT)
+    else:
+        fit.dispersion_se = float(np.sqrt(covariance[p, p]))
     return None
