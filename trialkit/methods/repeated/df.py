@@ -7,14 +7,23 @@ observed information of the covariance parameters, the gradient of the variance
 .. math:: \nu = 2 (l'Al)^2 / (g'Wg)
 
 (Fai and Cornelius 1996, J Stat Comput Simul 54:363; observed, not expected, information as in
-SAS PROC MIXED). Kenward and Roger 1997 (Biometrics 53:983) with a covariance that is linear
-in its parameters adjusts
+SAS PROC MIXED). Kenward and Roger 1997 (Biometrics 53:983) adjust the covariance to
 
-.. math:: A^* = A + 2A\Big\{\sum_{ij} W_{ij}(Q_{ij} - B_iAB_j)\Big\}A,\qquad
-          Q_{ij} = X'V^{-1}D_iV^{-1}D_jV^{-1}X
+.. math:: A^* = A + 2A\Big\{\sum_{ij} W_{ij}(Q_{ij} - B_iAB_j - R_{ij}/4)\Big\}A,\qquad
+          Q_{ij} = X'V^{-1}D_iV^{-1}D_jV^{-1}X,\quad R_{ij} = X'V^{-1}D_{ij}V^{-1}X
 
-For an unstructured covariance this is what SAS calls DDFM=KENWARDROGER and
-KENWARDROGER(LINEAR) alike; the degrees of freedom of one contrast are Satterthwaite's.
+``kenward_roger_linear`` leaves out :math:`R`, as if the covariance were linear in its parameters
+(SAS: DDFM=KENWARDROGER(LINEAR), there called Prasad-Rao-Jeske-Kackar-Harville). Without it the
+result does not depend on the parameterisation. ``kenward_roger`` keeps it, in the parameters of
+SAS (variances, correlations, the range); for us, cs and toep the two are the same, because
+these are linear in some parameters. The information is the observed one, and the degrees of
+freedom of one contrast are Satterthwaite's.
+
+Residual degrees of freedom are rows less coefficients. Between-within (Schluchter and Elashoff
+1990, J Stat Comput Simul 37:69; Galecki and Burzykowski 2013, Linear Mixed-Effects Models): a
+coefficient whose term changes within a subject, and the intercept, have rows less subjects less
+the number of such coefficients (without the intercept); any other has subjects less the number
+of the others. A combination of coefficients has the least of theirs.
 """
 
 from __future__ import annotations
@@ -24,12 +33,20 @@ import numpy.typing as npt
 from scipy import special
 
 from trialkit.methods._marginal import FTest
+from trialkit.methods.repeated.empirical import Rows, Sandwich
 from trialkit.methods.repeated.likelihood import Likelihood, Optimum
 from trialkit.methods.repeated.patterns import unpack
 
 Floats = npt.NDArray[np.float64]
 
-DF_METHODS = {"satterthwaite": "Satterthwaite", "kenward_roger_linear": "Kenward-Roger-Linear"}
+DF_METHODS = {
+    "satterthwaite": "Satterthwaite",
+    "kenward_roger_linear": "Kenward-Roger-Linear",
+    "kenward_roger": "Kenward-Roger (second order in the parameters of SAS)",
+    "residual": "residual",
+    "between_within": "between-within",
+}
+KENWARD_ROGER = ("kenward_roger_linear", "kenward_roger")
 
 
 class MmrmInference:
@@ -41,10 +58,23 @@ class MmrmInference:
     optimum : Optimum
     df : str
         A key of :data:`DF_METHODS`.
+    se : str
+        A key of :data:`~trialkit.methods.repeated.empirical.SE_METHODS`.
+    rows : Rows, optional
+        Needed for an empirical standard error and for between-within degrees of freedom.
     """
 
-    def __init__(self, likelihood: Likelihood, optimum: Optimum, df: str) -> None:
+    def __init__(
+        self,
+        likelihood: Likelihood,
+        optimum: Optimum,
+        df: str,
+        *,
+        se: str = "model",
+        rows: Rows | None = None,
+    ) -> None:
         reduction = likelihood.patterns.reduction
+        self.failed: str | None = None
         self.method = df
         self.reduction = reduction
         self.a = optimum.point.a
@@ -55,8 +85,21 @@ class MmrmInference:
         self.back = np.linalg.inv(reduction.r)
         self.beta: Floats = reduction.start + reduction.scale * (self.back @ gamma)
         self.adjusted = self.a
-        if df == "kenward_roger_linear":
-            self.adjusted = kenward_roger(likelihood, optimum, self.w)
+        self.sandwich: Sandwich | None = None
+        if df in KENWARD_ROGER:
+            second = df == "kenward_roger"
+            self.adjusted = kenward_roger(likelihood, optimum, self.w, second=second)
+        elif se != "model":
+            assert rows is not None
+            self.sandwich = Sandwich(rows, likelihood.patterns, optimum.point, se)
+            self.adjusted, self.failed = self.sandwich.covariance, self.sandwich.failed
+        self.fixed: Floats | None = None
+        if df == "residual":
+            free = likelihood.patterns.n_obs - likelihood.patterns.p
+            self.fixed = np.full(len(self.beta), float(free))
+        elif df == "between_within":
+            assert rows is not None
+            self.fixed = between_within(rows)
 
     def covariance(self) -> Floats:
         """Return the covariance of the coefficients, shape (p, p)."""
@@ -74,10 +117,20 @@ class MmrmInference:
         estimate = np.asarray(rows @ self.beta)
         with np.errstate(invalid="ignore"):  # a negative variance gives NaN, which callers see
             se = self.reduction.scale * np.sqrt(variance)
-        return estimate, se, self.degrees(inner)
+        return estimate, se, self.degrees(rows, inner)
 
-    def degrees(self, inner: Floats) -> Floats:
+    def degrees(self, rows: Floats, inner: Floats) -> Floats:
+        """Return the degrees of freedom of each row, given with its reduced form."""
+        if self.fixed is not None:
+            large = np.abs(rows).max(axis=1, keepdims=True)
+            least = np.where(np.abs(rows) > 1e-10 * large, self.fixed, np.inf).min(axis=1)
+            return np.asarray(np.where(np.isfinite(least), least, self.fixed.min()))
+        return self.satterthwaite(inner)
+
+    def satterthwaite(self, inner: Floats) -> Floats:
         """Return Satterthwaite's degrees of freedom of each reduced row."""
+        if self.sandwich is not None:
+            return self.sandwich.degrees(inner)
         variance = (inner @ self.a * inner).sum(axis=1)
         slope = (inner @ self.aba * inner).sum(axis=2).T
         spread = (slope @ self.w * slope).sum(axis=1)
@@ -90,7 +143,10 @@ class MmrmInference:
         delta = rows @ self.beta / self.reduction.scale
         if len(rows) == 1:
             variance = float((inner @ self.adjusted @ inner.T)[0, 0])
-            f, den = float(delta[0] ** 2 / variance), float(self.degrees(inner)[0])
+            f, den = float(delta[0] ** 2 / variance), float(self.degrees(rows, inner)[0])
+        elif self.fixed is not None:
+            wald = delta @ np.linalg.solve(inner @ self.adjusted @ inner.T, delta)
+            f, den = float(wald / len(rows)), float(self.degrees(rows, inner).min())
         elif self.method == "satterthwaite":
             f, den = self.satterthwaite_f(inner, delta)
         else:
@@ -100,9 +156,9 @@ class MmrmInference:
     def satterthwaite_f(self, inner: Floats, delta: Floats) -> tuple[float, float]:
         """Return F and denominator df by the spectral decomposition (Fai and Cornelius)."""
         q = len(inner)
-        values, vectors = np.linalg.eigh(inner @ self.a @ inner.T)
+        values, vectors = np.linalg.eigh(inner @ self.adjusted @ inner.T)
         t2 = (vectors.T @ delta) ** 2 / values
-        nu = self.degrees(vectors.T @ inner)
+        nu = self.satterthwaite(vectors.T @ inner)
         if nu.max() - nu.min() < 1e-8:
             return float(t2.mean()), float(nu.mean())
         if nu.min() <= 2.0:
@@ -132,16 +188,32 @@ class MmrmInference:
         return float(scale * wald / q), float(den)
 
 
-def kenward_roger(likelihood: Likelihood, optimum: Optimum, w: Floats) -> Floats:
+def between_within(rows: Rows) -> Floats:
+    """Return the between-within degrees of freedom of each coefficient."""
+    constant, within = rows.intercept(), rows.within()
+    subjects = len(np.unique(rows.subject))
+    low = subjects - constant.any() - np.sum(~within & ~constant)
+    high = len(rows.y) - subjects - np.sum(within)
+    return np.where(within | constant, float(high), float(low))
+
+
+def kenward_roger(
+    likelihood: Likelihood, optimum: Optimum, w: Floats, *, second: bool = False
+) -> Floats:
     """Return the adjusted covariance of the coefficients in reduced coordinates.
 
     Parameters
     ----------
     w : ndarray, shape (t, t)
         Covariance of the covariance parameters.
+    second : bool
+        Whether to keep the second derivatives of the covariance.
     """
     data, at, q = likelihood.patterns, optimum.point, likelihood.patterns.p + 1
     middle = likelihood.middle(at, w)
+    curvature = likelihood.curvature(at, w) if second else None
+    if curvature is not None:
+        middle = middle - 0.25 * curvature
     load = at.inverse @ middle @ at.inverse
     k, a, b = data.entry
     both = (0.5 * (load + load.transpose(0, 2, 1)))[k, a, b]

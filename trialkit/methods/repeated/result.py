@@ -14,7 +14,9 @@ from trialkit.methods import _marginal, _type3
 from trialkit.methods._design import Design
 from trialkit.methods._marginal import FTest
 from trialkit.methods.repeated.df import DF_METHODS, MmrmInference
+from trialkit.methods.repeated.empirical import SE_METHODS, Rows
 from trialkit.methods.repeated.likelihood import Likelihood, Optimum
+from trialkit.methods.repeated.structures import STRUCTURES
 
 LOG_2PI = math.log(2.0 * math.pi)
 
@@ -53,6 +55,14 @@ class MMRMFit:
         Estimates and their precision; None if failed.
     options : dict
         Column names given.
+    structure : str
+        Covariance structure of this fit, such as ``us``; after a fallback the one that converged.
+    df, se : str
+        Degrees of freedom and standard errors used.
+    fallbacks : tuple of (str, str)
+        Structures that were tried before and failed, with the reason.
+    notes : list of str
+        What a reader must know.
     """
 
     formula: str
@@ -71,6 +81,11 @@ class MMRMFit:
     options: dict[str, str | None] = field(repr=False)
     reml: bool = True
     method: str = "mmrm"
+    structure: str = "us"
+    df: str = "satterthwaite"
+    se: str = "model"
+    fallbacks: tuple[tuple[str, str], ...] = ()
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def build(
@@ -83,21 +98,24 @@ class MMRMFit:
         *,
         df: str,
         options: Mapping[str, str | None],
+        structure: str = "us",
+        se: str = "model",
+        rows: Rows | None = None,
     ) -> MMRMFit:
         """Make the result from an optimum in reduced coordinates."""
         patterns, failed = likelihood.patterns, optimum.failed
         inference = None
         if failed is None:
-            inference = MmrmInference(likelihood, optimum, df)
-            if not usable(inference):
-                failed, inference = "the information matrix gives a negative variance", None
+            inference = MmrmInference(likelihood, optimum, df, se=se, rows=rows)
+            failed = unusable(inference)
+            inference = inference if failed is None else None
         scale2 = patterns.reduction.scale**2
         sigma = (
             optimum.point.sigma * scale2
             if failed is None
             else np.full_like(optimum.point.sigma, np.nan)
         )
-        rows = (
+        labels = (
             pd.MultiIndex.from_product([groups, visits], names=[options["group"], None])
             if groups
             else pd.Index(visits)
@@ -108,18 +126,21 @@ class MMRMFit:
             n=patterns.n_obs,
             n_subjects=patterns.n_subjects,
             n_missing=design.n_missing,
-            variant=variant(likelihood.reml, df, options),
+            variant=variant(likelihood.reml, df, options, structure, se),
             minus2_loglik=deviance(likelihood, optimum) if failed is None else math.nan,
             n_parameters=likelihood.n_parameters,
             iterations=optimum.iterations,
             covariance=pd.DataFrame(
-                sigma.reshape(-1, len(visits)), index=rows, columns=pd.Index(visits)
+                sigma.reshape(-1, len(visits)), index=labels, columns=pd.Index(visits)
             ),
             aliased=design.aliased,
             design=design,
             inference=inference,
             options=dict(options),
             reml=likelihood.reml,
+            structure=structure,
+            df=df,
+            se=se,
         )
 
     @property
@@ -227,6 +248,7 @@ class MMRMFit:
         )
         if self.failed is not None:
             return "\n".join([*head, f"failed: {self.failed}"])
+        head += self.notes
         if self.aliased:
             head.append(f"dropped as aliased: {', '.join(self.aliased)}")
         kind = "-2 restricted log-likelihood" if self.reml else "-2 log-likelihood"
@@ -240,10 +262,14 @@ class MMRMFit:
         return _marginal.html(self.summary(), self.coefficients)
 
 
-def usable(inference: MmrmInference) -> bool:
-    """Whether every coefficient has a positive variance and degrees of freedom."""
+def unusable(inference: MmrmInference) -> str | None:
+    """Say why the precision of the coefficients is no number, or None."""
+    if inference.failed is not None:
+        return inference.failed
     _, se, df = inference(np.eye(len(inference.beta)))
-    return bool(np.isfinite(se).all() and (se > 0).all() and (df > 0).all())
+    if not (np.isfinite(se).all() and (se > 0).all()):
+        return "the information matrix gives a negative variance"
+    return None if (df > 0).all() else "there are no degrees of freedom left"
 
 
 def deviance(likelihood: Likelihood, optimum: Optimum) -> float:
@@ -256,11 +282,18 @@ def deviance(likelihood: Likelihood, optimum: Optimum) -> float:
     return float(value - patterns.log_weights)
 
 
-def variant(reml: bool, df: str, options: Mapping[str, str | None]) -> str:
-    """Name covariance, estimation and degrees of freedom."""
-    parts = ["unstructured covariance"]
+def variant(
+    reml: bool,
+    df: str,
+    options: Mapping[str, str | None],
+    structure: str = "us",
+    se: str = "model",
+) -> str:
+    """Name covariance, estimation, degrees of freedom and standard errors."""
+    parts = [f"{STRUCTURES[structure].words} covariance"]
     if options["group"]:
         parts[0] += f" by {options['group']}"
     if options["weights"]:
         parts.append(f"weights {options['weights']}")
-    return ", ".join([*parts, "REML" if reml else "ML", f"{DF_METHODS[df]} df"])
+    parts += ["REML" if reml else "ML", f"{DF_METHODS[df]} df"]
+    return ", ".join([*parts, *([SE_METHODS[se]] if se != "model" else [])])
