@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +16,14 @@ from trialkit.methods._marginal import FTest
 from trialkit.methods.repeated.df import DF_METHODS, MmrmInference
 from trialkit.methods.repeated.empirical import SE_METHODS, Rows
 from trialkit.methods.repeated.likelihood import Likelihood, Optimum
+from trialkit.methods.repeated.reading import Readings, tied_words
 from trialkit.methods.repeated.structures import STRUCTURES
 
 LOG_2PI = math.log(2.0 * math.pi)
 
 
 @dataclass(frozen=True)
-class MMRMFit:
+class MMRMFit(Readings):
     """A fitted mixed model for repeated measures.
 
     Parameters
@@ -126,7 +127,7 @@ class MMRMFit:
             n=patterns.n_obs,
             n_subjects=patterns.n_subjects,
             n_missing=design.n_missing,
-            variant=variant(likelihood.reml, df, options, structure, se),
+            variant=variant(likelihood.reml, df, options, structure, se) + tied_words(design),
             minus2_loglik=deviance(likelihood, optimum) if failed is None else math.nan,
             n_parameters=likelihood.n_parameters,
             iterations=optimum.iterations,
@@ -163,67 +164,11 @@ class MMRMFit:
         return self.n_parameters + (0 if self.reml else len(self.design.kept))
 
     @property
-    def coefficients(self) -> pd.DataFrame:
-        """Coefficients with 95 % intervals, one row a column of the model matrix."""
-        if self.inference is None:
-            return _marginal.empty_table(["term"])
-        numbers = _marginal.statistics(*self.inference(np.eye(len(self.design.kept))), 0.95)
-        table = pd.DataFrame(numbers, columns=list(_marginal.STATISTICS))
-        table.insert(0, "term", self.design.names)
-        return table
-
-    @property
     def coefficient_covariance(self) -> pd.DataFrame:
         """Covariance of the coefficients (adjusted, for Kenward-Roger)."""
         names = self.design.names if self.inference is not None else []
         values = self.inference.covariance() if self.inference is not None else np.empty((0, 0))
         return pd.DataFrame(values, index=names, columns=names)
-
-    def lsmeans(
-        self,
-        term: str | Sequence[str],
-        by: str | Sequence[str] | None = None,
-        weights: str = "equal",
-        level: float = 0.95,
-    ) -> pd.DataFrame:
-        """Return LS-means of ``term`` at each level of ``by``.
-
-        Parameters
-        ----------
-        term, by : str or sequence of str
-            Factors of the formula.
-        weights : str
-            ``equal``: every combination of the other factors counts the same.
-        level : float
-            Coverage of the intervals.
-
-        Returns
-        -------
-        DataFrame
-            Levels, ``estimate se df statistic p lower upper``.
-        """
-        means = _marginal.margins(self.design, term, by, weights)
-        return _marginal.tabulate(self.design, means, self.inference, level)
-
-    def contrast(
-        self,
-        term: str,
-        reference: Any,
-        by: str | Sequence[str] | None = None,
-        weights: str = "equal",
-        level: float = 0.95,
-    ) -> pd.DataFrame:
-        """Return differences of LS-means from the reference level of ``term``.
-
-        Returns
-        -------
-        DataFrame
-            ``term``'s level, ``reference``, levels of ``by``, then
-            ``estimate se df statistic p lower upper``.
-        """
-        means = _marginal.margins(self.design, term, by, weights)
-        rows = _marginal.differences(means, self.design.categorical(term), term, reference)
-        return _marginal.tabulate(self.design, rows, self.inference, level)
 
     def test(self, rows: np.typing.ArrayLike) -> FTest | None:
         """Test that linear functions of the coefficients are all zero.
