@@ -35,7 +35,8 @@ from trialkit.methods.counts._newton import (
     negative_binomial_maximum,
     poisson_maximum,
 )
-from trialkit.methods.counts._rows import Rows, count_rows, one_row_each
+from trialkit.methods.counts._rows import Rows, count_rows
+from trialkit.methods.linear._rows import one_row_each
 
 Floats = npt.NDArray[np.float64]
 Information = Literal["joint", "conditional"]

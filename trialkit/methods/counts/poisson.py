@@ -24,8 +24,8 @@ from trialkit.errors import UsageError
 from trialkit.methods._predictor import alias_notes
 from trialkit.methods.counts._fit import (
     CountFit,
-    sums,
     looks_separated,
+    sums,
     suspicious,
     without_separated,
 )

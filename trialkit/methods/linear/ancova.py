@@ -1,15 +1,17 @@
 r"""Analysis of covariance by least squares.
 
 :math:`\hat\beta = (X'X)^{-1}X'y` by the QR decomposition, with the residual variance on
-:math:`n - p` degrees of freedom, or with the heteroscedasticity-consistent covariance HC3 of
-MacKinnon and White 1985 (J Econometrics 29:305).
+:math:`n - p` degrees of freedom, or with a heteroscedasticity-consistent covariance: HC0 of White
+1980 (Econometrica 48:817), HC1 to HC3 of MacKinnon and White 1985 (J Econometrics 29:305).
+``adjust`` gives standardised means with unconditional variance instead, ANHECOVA among them; see
+:mod:`.anhecova`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +22,19 @@ from trialkit.errors import UsageError
 from trialkit.methods import _marginal, _type3
 from trialkit.methods._design import Design, build_design, tall_qr
 from trialkit.methods._marginal import FTest
+from trialkit.methods.linear._adjusted import AdjustedFit
+from trialkit.methods.linear._rows import one_row_each
+from trialkit.methods.linear.anhecova import adjusted
 
 Floats = npt.NDArray[np.float64]
 
-SE_METHODS = {"classical": "classical SE", "hc3": "HC3 SE"}
+SE_METHODS = {
+    "classical": "classical SE",
+    "hc0": "HC0 SE",
+    "hc1": "HC1 SE",
+    "hc2": "HC2 SE",
+    "hc3": "HC3 SE",
+}
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,11 @@ class AncovaFit:
     method: str = "ancova"
 
     @property
+    def notes(self) -> list[str]:
+        """What a reader must know: columns dropped."""
+        return [f"dropped as aliased: {', '.join(self.aliased)}"] if self.aliased else []
+
+    @property
     def converged(self) -> bool:
         """Whether the fit gives numbers."""
         return self.failed is None
@@ -104,9 +120,22 @@ class AncovaFit:
         by: str | Sequence[str] | None = None,
         weights: str = "equal",
         level: float = 0.95,
+        variance: str = "conditional",
     ) -> pd.DataFrame:
-        """Return LS-means of ``term`` at each level of ``by``; see :meth:`MMRMFit.lsmeans`."""
-        means = _marginal.margins(self.design, term, by, weights)
+        """Return LS-means of ``term`` at each level of ``by``.
+
+        Parameters
+        ----------
+        term, by : str or sequence of str
+            Factors of the formula.
+        weights : str
+            ``equal``, ``observed`` (SAS's OM) or ``counterfactual``.
+        level : float
+            Coverage of the intervals.
+        variance : str
+            ``conditional`` on the covariates, or ``unconditional`` for counterfactual weights.
+        """
+        means = _marginal.margins(self.design, term, by, weights, variance=variance)
         return _marginal.tabulate(self.design, means, self.inference, level)
 
     def contrast(
@@ -116,9 +145,10 @@ class AncovaFit:
         by: str | Sequence[str] | None = None,
         weights: str = "equal",
         level: float = 0.95,
+        variance: str = "conditional",
     ) -> pd.DataFrame:
-        """Return differences of LS-means from the reference level of ``term``."""
-        means = _marginal.margins(self.design, term, by, weights)
+        """Return differences of LS-means from the reference level; see :meth:`lsmeans`."""
+        means = _marginal.margins(self.design, term, by, weights, variance=variance)
         rows = _marginal.differences(means, self.design.categorical(term), term, reference)
         return _marginal.tabulate(self.design, rows, self.inference, level)
 
@@ -132,8 +162,7 @@ class AncovaFit:
         head.append(f"{self.n} observations, {self.n_missing} rows missing")
         if self.inference is None:
             return "\n".join([*head, f"failed: {self.failed}"])
-        if self.aliased:
-            head.append(f"dropped as aliased: {', '.join(self.aliased)}")
+        head.extend(self.notes)
         head.append(f"residual SD {self.sigma:.5g} on {self.inference.df:.0f} df")
         table = self.coefficients.to_string(index=False, float_format=lambda v: f"{v:.5g}")
         return "\n".join([*head, "", table])
@@ -143,7 +172,43 @@ class AncovaFit:
         return _marginal.html(self.summary(), self.coefficients)
 
 
-def ancova(formula: str, data: pd.DataFrame, *, se: str = "classical") -> AncovaFit:
+@overload
+def ancova(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    se: str = ...,
+    adjust: None = ...,
+    subject: str | None = ...,
+) -> AncovaFit: ...
+
+
+@overload
+def ancova(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    adjust: Literal["anhecova", "standardised"],
+    arm: str,
+    strata: str | Sequence[str] | None = ...,
+    randomisation: str = ...,
+    small_sample: bool = ...,
+    subject: str | None = ...,
+) -> AdjustedFit: ...
+
+
+def ancova(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    se: str | None = None,
+    adjust: str | None = None,
+    arm: str | None = None,
+    strata: str | Sequence[str] | None = None,
+    randomisation: str | None = None,
+    small_sample: bool = False,
+    subject: str | None = None,
+) -> AncovaFit | AdjustedFit:
     """Fit an analysis of covariance by ordinary least squares.
 
     Rows with a missing outcome or covariate are left out and counted in ``n_missing``.
@@ -153,21 +218,61 @@ def ancova(formula: str, data: pd.DataFrame, *, se: str = "classical") -> Ancova
     formula : str
         Such as ``AVAL ~ BASE + STRATUM + TRT01P``.
     data : DataFrame
-        One row a subject.
+        One row a participant.
     se : str
-        ``classical``, or ``hc3`` (robust to unequal variances).
+        ``classical`` (the default), or robust to unequal variances: ``hc0``, ``hc1``, ``hc2``,
+        ``hc3``. Not with `adjust`.
+    adjust : str, optional
+        ``anhecova``: the covariates' slopes by arm; ``standardised``: the formula as it is
+        written. Both give the arms' means standardised over the participants, with
+        unconditional variance robust to a wrong model.
+    arm : str
+        Column of the arm, for `adjust`; it must stand in the formula.
+    strata : str or sequence of str, optional
+        Columns by which randomisation was stratified or which minimisation balanced.
+    randomisation : str, optional
+        For `adjust`: ``simple`` (the default), ``permuted_block``, or ``minimisation``, which
+        needs every combination of `strata` in the model of each arm.
+    small_sample : bool
+        For ANHECOVA: residual variances on their degrees of freedom and t quantiles.
+    subject : str, optional
+        Column that names the participant; one with several rows is refused.
 
     Returns
     -------
-    AncovaFit
-        With ``failed`` set, and empty tables, when the model cannot be fitted.
+    AncovaFit or AdjustedFit
+        The second with `adjust`. ``failed`` is set, and tables are empty, when the model cannot
+        be fitted.
 
     Raises
     ------
     UsageError
         For an unknown column, a factor with one level, a non-numeric outcome, an infinite
-        value or an option that does not exist.
+        value, a participant with several rows, or options that do not exist or do not fit.
     """
+    one_row_each(data, subject)
+    if adjust is not None:
+        if se is not None or arm is None:
+            raise UsageError(
+                "Standardised means have their own variance and need the arm.",
+                remedy="Leave out `se` and name the arm's column in `arm`.",
+            )
+        names = [strata] if isinstance(strata, str) else list(strata or ())
+        return adjusted(
+            formula,
+            data,
+            adjust=adjust,
+            arm=arm,
+            strata=names,
+            randomisation=randomisation or "simple",
+            small_sample=small_sample,
+        )
+    if arm is not None or strata is not None or randomisation is not None or small_sample:
+        raise UsageError(
+            "arm, strata, randomisation and small_sample belong to standardised means.",
+            remedy="Add adjust='anhecova' or adjust='standardised', or leave them out.",
+        )
+    se = "classical" if se is None else se
     if se not in SE_METHODS:
         raise UsageError(
             f"The standard error {se!r} is not available.",
@@ -214,10 +319,23 @@ def least_squares(x: Floats, y: Floats, se: str) -> LeastSquares | str:
         return "the model fits the outcome exactly; there is no residual variance"
     inverse: Floats = np.asarray(np.linalg.inv(r), dtype=np.float64)
     covariance = variance * (inverse @ inverse.T)
-    if se == "hc3":
-        room = 1.0 - np.einsum("ij,ij->i", q, q)
-        if room.min() < 1e-10:
-            return "HC3 is undefined: an observation is fitted exactly"
-        score = q * (residual / room)[:, None] @ inverse.T
+    if se != "classical":
+        spread = _spread(q, residual, se)
+        if isinstance(spread, str):
+            return spread
+        score = q * spread[:, None] @ inverse.T
         covariance = score.T @ score
     return LeastSquares(beta, covariance, float(n - p), float(np.sqrt(variance)))
+
+
+def _spread(q: Floats, residual: Floats, se: str) -> Floats | str:
+    """Return the residuals as an HC covariance takes them, or why it is not defined."""
+    n, p = q.shape
+    if se == "hc0":
+        return residual
+    if se == "hc1":
+        return np.asarray(residual * np.sqrt(n / (n - p)))
+    room = 1.0 - np.einsum("ij,ij->i", q, q)
+    if room.min() < 1e-10:
+        return f"{se.upper()} is undefined: an observation is fitted exactly"
+    return np.asarray(residual / (np.sqrt(room) if se == "hc2" else room))
