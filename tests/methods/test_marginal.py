@@ -131,7 +131,7 @@ def test_level_and_normal_limits() -> None:
     [
         (lambda f: f.lsmeans("X"), "not a factor"),
         (lambda f: f.lsmeans("A", by="A"), "named twice"),
-        (lambda f: f.lsmeans("A", weights="observed"), "'observed'"),
+        (lambda f: f.lsmeans("A", weights="outer"), "'outer'"),
         (lambda f: f.contrast("A", reference="zz"), "not a level"),
     ],
 )

@@ -30,7 +30,8 @@ show("lm", "observed", emmeans(one, ~ TRT01P, weights = "proportional"))
 show("lm", "counterfactual", emmeans(one, ~ TRT01P, counterfactuals = "TRT01P"))
 
 # counterfactual means once more without emmeans, with the unconditional variance written out
-x <- lapply(levels(w$TRT01P), function(a) model.matrix(one, within(w, TRT01P[] <- a)))
+x <- lapply(levels(w$TRT01P), function(a)
+  model.matrix(delete.response(terms(one)), within(w, TRT01P[] <- a))[, names(coef(one))])
 names(x) <- levels(w$TRT01P)
 for (a in levels(w$TRT01P)) {
   l <- colMeans(x[[a]])
@@ -53,14 +54,15 @@ many <- gls(AVAL ~ BASE * AVISIT + SITEID + SEX + TRT01P * AVISIT + TRT01P:SEX, 
             weights = varIdent(form = ~ 1 | AVISIT), method = "REML",
             control = glsControl(tolerance = 1e-12, msTol = 1e-12, maxIter = 500, msMaxIter = 500,
                                  opt = "nlminb"))
-show("gls", "equal", emmeans(many, ~ TRT01P | AVISIT, mode = "asymptotic"))
-show("gls", "observed",
-     emmeans(many, ~ TRT01P | AVISIT, mode = "asymptotic", weights = "proportional"))
+# through qdrg, which counts rows: for gls itself emmeans weighs them by the variances of varIdent
+grid <- qdrg(formula(many)[-2], data = d, coef = coef(many), vcov = vcov(many), df = Inf)
+show("gls", "equal", emmeans(grid, ~ TRT01P | AVISIT))
+show("gls", "observed", emmeans(grid, ~ TRT01P | AVISIT, weights = "proportional"))
 # each participant counts once: a row's weight is one over the rows of its participant
 share <- 1 / as.vector(table(d$USUBJID)[d$USUBJID])
 b <- coef(many)
 V <- vcov(many)
-rhs <- ~ BASE * AVISIT + SITEID + SEX + TRT01P * AVISIT + TRT01P:SEX
+rhs <- formula(many)[-2]
 rows <- list()
 for (v in levels(d$AVISIT)) for (a in levels(d$TRT01P)) {
   m <- model.matrix(rhs, within(d, { TRT01P[] <- a; AVISIT[] <- v }))[, names(b)]
