@@ -1,42 +1,71 @@
-"""Kaplan-Meier curves and the log-rank test.
+"""Kaplan-Meier curves: limits, quantiles, differences at a time, the log-rank test, a figure.
 
-- Curves by lifelines with log-log intervals (R's ``conf.type = "log-log"``); medians follow R
-  and SAS: where the curve rests on 0.5, the middle of that step.
-- Log-rank by statsmodels' ``survdiff``, with strata.
+The product limit and Greenwood's sum are computed here on the table of counts at risk that the
+log-rank test and the restricted mean use too. lifelines gives the same curve; it takes some
+fifty times as long, which a simulation feels, and gives limits of 0 and 0 where the curve has
+reached 0 and R and SAS give none.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from trialkit.errors import UsageError
-from trialkit.methods._design import complete_columns
 from trialkit.methods._marginal import check_level, names_of
-from trialkit.methods.survival._outcome import levels_in, outcome
+from trialkit.methods.survival._outcome import (
+    Groups,
+    layers_of,
+    moments_of,
+    one_of,
+    read_groups,
+    z_of,
+)
+from trialkit.methods.survival._risk import (
+    INTERVALS,
+    RiskTable,
+    greenwood,
+    limits,
+    product_limit,
+    risk_table,
+)
+from trialkit.methods.survival.logrank import compare_groups
+from trialkit.methods.survival.milestone import compare_at
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Floats = npt.NDArray[np.float64]
 _LIMITS = ("estimate", "lower", "upper")
 
 
-@dataclass
+@dataclass(frozen=True)
 class KaplanMeierFit:
     """Survival curves of groups.
 
     Parameters
     ----------
+    group : str
+        Column of the groups.
+    levels : list
+        The groups.
     curves : DataFrame
-        time, group, survival, lower, upper (log-log), at_risk (just before the time), events,
-        censored; one row at 0 and one at each time of an event or a censoring.
+        time, group, survival, lower, upper, at_risk (just before the time), events, censored;
+        one row at 0 and one at each time of an event or a censoring.
+    n, n_missing : int
+        Participants used, and rows left out because a column was missing.
     n_groups : DataFrame
         group, n, events.
+    level : float
+        Coverage of the intervals.
+    interval : str
+        Their scale.
     """
 
     group: str
@@ -46,12 +75,15 @@ class KaplanMeierFit:
     n_missing: int
     n_groups: pd.DataFrame
     level: float
+    interval: str
+    variant: str
+    strata: tuple[str, ...] = ()
     method: str = "kaplan_meier"
-    variant: str = "product limit, Greenwood variance, log-log intervals"
     converged: bool = True
     failed: str | None = None
     notes: list[str] = field(default_factory=list)
-    _frame: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    _groups: Groups | None = field(default=None, repr=False)
+    _sizes: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def n_subjects(self) -> int:
@@ -62,15 +94,39 @@ class KaplanMeierFit:
     def median(self) -> pd.DataFrame:
         """Median time a group with its interval: group, estimate, lower, upper; NaN: not reached.
 
-        The interval holds the times at which the log-log limits cross 0.5 (Brookmeyer R,
-        Crowley J, 1982, Biometrics 38:29).
+        See :meth:`quantile`.
         """
+        return self.quantile(0.5).drop(columns="probability")
+
+    def quantile(self, p: float | Sequence[float]) -> pd.DataFrame:
+        """Return the time by which a share `p` has had the event.
+
+        Parameters
+        ----------
+        p : float or sequence of float
+            Shares in (0, 1).
+
+        Returns
+        -------
+        DataFrame
+            group, probability, estimate, lower, upper; NaN where the curve, or its limit, does
+            not fall that low. Where it rests exactly there: the middle of that step, as R and
+            SAS. The interval holds the times at which the limits of the curve cross (Brookmeyer
+            R, Crowley J, 1982, Biometrics 38:29).
+        """
+        shares = np.atleast_1d(np.asarray(p, dtype=np.float64))
+        if not ((shares > 0.0) & (shares < 1.0)).all():
+            raise UsageError(f"{p!r} is not a share.", remedy="Give shares between 0 and 1.")
         rows = []
-        for name in self.levels:
-            one = self.curves[self.curves["group"] == name]
+        for name, one in self._each():
             time = one["time"].to_numpy()
-            found = [_crossing(time, one[c].to_numpy()) for c in ("survival", "lower", "upper")]
-            rows.append({self.group: name, **dict(zip(_LIMITS, found, strict=True))})
+            for share in shares:
+                found = [
+                    crossing(time, one[c].to_numpy(), 1.0 - share)
+                    for c in ("survival", "lower", "upper")
+                ]
+                key = {self.group: name, "probability": float(share)}
+                rows.append(key | dict(zip(_LIMITS, found, strict=True)))
         return pd.DataFrame(rows)
 
     def at(self, t: float | Sequence[float]) -> pd.DataFrame:
@@ -79,58 +135,92 @@ class KaplanMeierFit:
         A time after a group's last one gives NaN unless the curve has reached 0. ``at_risk``
         counts those under observation just before the time.
         """
-        rows = []
-        for name in self.levels:
-            one = self.curves[self.curves["group"] == name].reset_index(drop=True)
-            hazard = _greenwood(one)
-            time = one["time"].to_numpy()
-            for moment in np.atleast_1d(np.asarray(t, dtype=np.float64)):
-                i = int(np.searchsorted(time, moment, side="right")) - 1
-                later = int(np.searchsorted(time, moment, side="left"))
-                risk = float(one["at_risk"].iloc[later]) if later < len(one) else 0.0
-                known = moment <= time[-1] or one["survival"].iloc[-1] == 0.0
-                row = one.iloc[i]
-                rows.append(
-                    {
-                        self.group: name,
-                        "time": float(moment),
-                        "estimate": row["survival"] if known else math.nan,
-                        "se": row["survival"] * math.sqrt(hazard[i]) if known else math.nan,
-                        "lower": row["lower"] if known else math.nan,
-                        "upper": row["upper"] if known else math.nan,
-                        "at_risk": risk,
-                    }
-                )
-        return pd.DataFrame(rows)
+        moments = moments_of(t)
+        tables = []
+        for name, one in self._each():
+            time, risk = one["time"].to_numpy(), one["at_risk"].to_numpy(dtype=np.float64)
+            numbers = one[["survival", "survival", "lower", "upper"]].to_numpy(dtype=np.float64)
+            total = greenwood(one["events"].to_numpy(dtype=np.float64), risk)
+            numbers[:, 1] *= np.sqrt(total)
+            found = numbers[np.searchsorted(time, moments, side="right") - 1]
+            found[(moments > time[-1]) & (numbers[-1, 0] > 0.0)] = np.nan
+            table = pd.DataFrame(found, columns=["estimate", "se", "lower", "upper"])
+            table.insert(0, self.group, pd.Series([name] * len(table), dtype=object))
+            table.insert(1, "time", moments)
+            table["at_risk"] = np.append(risk, 0.0)[np.searchsorted(time, moments)]
+            tables.append(table)
+        return pd.concat(tables, ignore_index=True)
+
+    def milestone(
+        self,
+        at: float | Sequence[float],
+        *,
+        reference: Any,
+        measure: str = "difference",
+        interval: str = "plain",
+    ) -> pd.DataFrame:
+        """Compare the survival at fixed times with that of the reference group.
+
+        Parameters
+        ----------
+        at : float or sequence of float
+            Times; they should be written down before the data are seen.
+        reference : object
+            The group to subtract.
+        measure : {"difference", "ratio", "cumulative_hazard_ratio"}
+        interval : {"plain", "mover"}
+            Of the difference: symmetric, or joined from the groups' own limits.
+
+        Returns
+        -------
+        DataFrame
+            group, reference, time, ``estimate se df statistic p lower upper`` and ``reason``
+            (why there are no numbers, or None). Ratios: ``se`` is that of the logarithm.
+            Formulas and sources: :mod:`trialkit.methods.survival.milestone`.
+        """
+        return compare_at(
+            self.at(at),
+            self.group,
+            self.levels,
+            reference=reference,
+            measure=measure,
+            interval=interval,
+            level=self.level,
+        )
 
     def logrank(self, strata: str | Sequence[str] | None = None) -> pd.DataFrame:
-        """Test equality of the curves, within strata if given: statistic (chi-square), df, p."""
-        from statsmodels.duration.survfunc import survdiff
+        """Test equality of the curves, within strata if given: statistic (chi-square), df, p.
 
-        layers = list(names_of(strata))
-        unknown = [name for name in layers if name not in self._frame.columns]
-        if unknown:
+        One row; NaN where the test is not defined (:func:`trialkit.methods.logrank` gives the
+        reason).
+        """
+        wanted = names_of(strata)
+        unknown = [name for name in wanted if name not in self.strata]
+        if unknown or self._groups is None:
             raise UsageError(
                 f"{', '.join(unknown)} were not given to kaplan_meier.",
                 remedy="Name them in kaplan_meier(..., strata=...).",
             )
-        frame = self._frame
-        codes = None
-        if layers:
-            codes = frame[layers].astype(str).agg("|".join, axis=1).to_numpy()
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            try:
-                chi2, p = survdiff(
-                    frame["_time"].to_numpy(),
-                    frame["_event"].to_numpy(),
-                    frame["_group"].to_numpy(),
-                    strata=codes,
-                )
-            except (np.linalg.LinAlgError, ValueError, IndexError):
-                chi2, p = math.nan, math.nan
-        out = {"statistic": float(chi2), "df": float(len(self.levels) - 1), "p": float(p)}
-        return pd.DataFrame([out])
+        own = self._groups
+        layer, layers = layers_of(own.columns, wanted)
+        done = compare_groups(own.time, own.event, own.code, len(own.levels), layer, len(layers))
+        chi2, df, p = (done.statistic, done.df, done.p) if done.failed is None else [math.nan] * 3
+        return pd.DataFrame([{"statistic": chi2, "df": float(df), "p": p}])
+
+    def plot(self, ax: Axes | None = None, *, xlabel: str = "Time") -> Axes:
+        """Draw the curves with their intervals and the numbers at risk below the axis."""
+        from trialkit.methods.survival._plot import Curve, step_curves
+
+        drawn = [
+            Curve(
+                str(name),
+                *(one[c].to_numpy(dtype=np.float64) for c in ("time", "survival")),
+                *(one[c].to_numpy(dtype=np.float64) for c in ("lower", "upper", "at_risk")),
+                censored=one["time"].to_numpy()[one["censored"].to_numpy() > 0],
+            )
+            for name, one in self._each()
+        ]
+        return step_curves(drawn, ax, start=1.0, xlabel=xlabel, ylabel="Without an event")
 
     def summary(self) -> str:
         """Return method, counts and medians as text."""
@@ -139,6 +229,14 @@ class KaplanMeierFit:
 
     def _repr_html_(self) -> str:
         return f"<pre>{self.summary()}</pre>"
+
+    def _each(self) -> list[tuple[Any, pd.DataFrame]]:
+        """Return each group with its rows of the curves."""
+        ends = np.cumsum(self._sizes)
+        return [
+            (name, self.curves.iloc[end - size : end])
+            for name, size, end in zip(self.levels, self._sizes, ends, strict=True)
+        ]
 
 
 def kaplan_meier(
@@ -149,6 +247,7 @@ def kaplan_meier(
     group: str,
     strata: str | Sequence[str] | None = None,
     level: float = 0.95,
+    interval: str = "loglog",
 ) -> KaplanMeierFit:
     """Estimate a survival curve for every group.
 
@@ -162,83 +261,82 @@ def kaplan_meier(
         Columns that `KaplanMeierFit.logrank` may stratify by; rows without them are dropped.
     level : float
         Coverage of the intervals.
+    interval : {"loglog", "log", "plain"}
+        Scale on which the intervals are symmetric. Log-log is SAS's default and keeps its
+        coverage best in small groups; log is R's default.
 
     Raises
     ------
     UsageError
-        For unknown columns, negative times, an event column that is not 0 or 1, or one group.
+        For unknown columns, negative times, an event column that is not 0 or 1, one group, or
+        an interval that does not exist.
     """
-    from lifelines import KaplanMeierFitter
-
     check_level(level)
-    layers = list(names_of(strata))
-    columns, rows = complete_columns(data, [time, event, group, *layers])
-    times, events = outcome(columns[time], columns[event], time, event)
-    levels = levels_in(data[group], columns[group])
-    if len(levels) < 2:
-        raise UsageError(f"{group} has only the level {levels}.", remedy="Check the population.")
+    one_of(interval, tuple(INTERVALS), "interval")
+    layers = names_of(strata)
+    own = read_groups(data, time, event, group, layers)
     curves, counts = [], []
-    for name in levels:
-        own = columns[group] == name
-        fitter = KaplanMeierFitter().fit(times[own], events[own], alpha=1.0 - level)
-        curves.append(_curve(fitter, name))
-        counts.append({"group": name, "n": int(own.sum()), "events": int(events[own].sum())})
-    frame = pd.DataFrame({"_time": times, "_event": events})
-    frame["_group"] = pd.Series(columns[group], dtype=object).map(levels.index)
-    for name in layers:
-        frame[name] = columns[name]
+    for i, name in enumerate(own.levels):
+        mine = own.code == i
+        kinds = own.event[mine].astype(np.intp)
+        table = risk_table(own.time[mine], np.zeros(len(kinds), dtype=np.intp), kinds, 1)
+        curves.append(_curve(table, name, z_of(level), interval))
+        counts.append((name, int(mine.sum()), int(kinds.sum())))
+    n_groups = pd.DataFrame(counts, columns=["group", "n", "events"])
+    n_groups["group"] = n_groups["group"].astype(object)
     return KaplanMeierFit(
         group=group,
-        levels=levels,
+        levels=list(own.levels),
         curves=pd.concat(curves, ignore_index=True),
-        n=len(times),
-        n_missing=len(data) - len(rows),
-        n_groups=pd.DataFrame(counts),
+        n=len(own.time),
+        n_missing=own.n_missing,
+        n_groups=n_groups,
         level=level,
-        _frame=frame,
+        interval=interval,
+        variant=f"product limit, Greenwood variance, {INTERVALS[interval]} intervals",
+        strata=layers,
+        _groups=own,
+        _sizes=tuple(map(len, curves)),
     )
 
 
-def _curve(fitter: Any, name: Any) -> pd.DataFrame:
-    events = fitter.event_table
-    limits = fitter.confidence_interval_.to_numpy()
+def _curve(table: RiskTable, name: Any, z: float, interval: str) -> pd.DataFrame:
+    """Return the rows of one group."""
+    events, at_risk = table.events[:, 0], table.at_risk[:, 0]
+    time, censored = table.time, table.counts[:, 0, 0]
+    if time[0] > 0.0:
+        time, at_risk = np.append(0.0, time), np.append(at_risk[0], at_risk)
+        events, censored = np.append(0.0, events), np.append(0.0, censored)
+    survival = product_limit(events, at_risk)
+    low, high = limits(survival, greenwood(events, at_risk), z, interval)
     return pd.DataFrame(
         {
-            "time": events.index.to_numpy(dtype=np.float64),
-            "group": pd.Series([name] * len(events), dtype=object),
-            "survival": fitter.survival_function_.to_numpy()[:, 0],
-            "lower": limits[:, 0],
-            "upper": limits[:, 1],
-            "at_risk": events["at_risk"].to_numpy(dtype=np.int64),
-            "events": events["observed"].to_numpy(dtype=np.int64),
-            "censored": events["censored"].to_numpy(dtype=np.int64),
+            "time": time,
+            "group": pd.Series([name] * len(time), dtype=object),
+            "survival": survival,
+            "lower": low,
+            "upper": high,
+            "at_risk": at_risk.astype(np.int64),
+            "events": events.astype(np.int64),
+            "censored": censored.astype(np.int64),
         }
     )
 
 
-def _greenwood(curve: pd.DataFrame) -> Floats:
-    """Return Greenwood's sum of d/(n(n-d)) up to each time."""
-    d = curve["events"].to_numpy(dtype=np.float64)
-    n = curve["at_risk"].to_numpy(dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        part = np.where(d > 0, d / (n * (n - d)), 0.0)
-    part[~np.isfinite(part)] = 0.0  # the curve is 0 from here
-    return np.cumsum(part)
-
-
-def _crossing(time: Floats, curve: Floats, probability: float = 0.5) -> float:
-    """Return the first time at which a curve is at or below `probability`, NaN if never.
+def crossing(time: Floats, curve: Floats, height: float) -> float:
+    """Return the first time at which a falling curve is at or below `height`, NaN if never.
 
     Where it rests exactly there, the middle of that step, as R's ``survfit`` and SAS.
     """
     known = np.isfinite(curve)
+    last = time[-1]
     time, curve = time[known], curve[known]
-    below = np.flatnonzero(curve <= probability + 1e-12)
+    below = np.flatnonzero(curve <= height + 1e-12)
     if not len(below):
         return math.nan
     i = int(below[0])
-    if abs(curve[i] - probability) < 1e-12:
-        under = np.flatnonzero(curve < probability - 1e-12)
-        end = time[under[0]] if len(under) else time[-1]
+    if abs(curve[i] - height) < 1e-12:
+        under = np.flatnonzero(curve < height - 1e-12)
+        end = time[under[0]] if len(under) else last
         return float((time[i] + end) / 2.0)
     return float(time[i])
