@@ -80,6 +80,11 @@ class MmrmInference:
         self.a = optimum.point.a
         #: covariance of the covariance parameters
         self.w: Floats = np.asarray(2.0 * np.linalg.inv(optimum.hessian))
+        theta, squared = likelihood.parameters(optimum.point)
+        self.theta: Floats = theta * np.where(squared, reduction.scale**2, 1.0)
+        with np.errstate(invalid="ignore"):
+            self.theta_se: Floats = np.sqrt(np.diagonal(self.w))
+        self.theta_se = self.theta_se * np.where(squared, reduction.scale**2, 1.0)
         self.aba = self.a @ optimum.b @ self.a
         gamma = -optimum.point.w[:-1]
         self.back = np.linalg.inv(reduction.r)

@@ -121,6 +121,10 @@ class Likelihood(Protocol):
         """Return ``sum_ij w_ij D_i V^-1 D_j`` of each pattern, shape (K, m, m)."""
         ...
 
+    def parameters(self, at: Point) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Return the parameters at a point, and which are in squared units, shape (t,)."""
+        ...
+
     def curvature(self, at: Point, w: Floats) -> Floats | None:
         """Return ``sum_ij w_ij D_ij`` of each pattern; None for a linear structure."""
         ...
@@ -248,6 +252,10 @@ class UsLikelihood:
             full = (self.spread @ w[own, own] @ self.spread.T).reshape(m, m, m, m)
             out[mine] = np.einsum("abcd,kbc->kad", full, at.inverse[mine], optimize=True)
         return out
+
+    def parameters(self, at: Point) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Return the parameters at a point, and which are in squared units, shape (t,)."""
+        return at.sigma[:, self.c, self.d].ravel(), np.ones(self.n_parameters, dtype=bool)
 
     def curvature(self, at: Point, w: Floats) -> Floats | None:  # noqa: ARG002
         """Return ``sum_ij w_ij D_ij`` of each pattern; None for a linear structure."""

@@ -164,6 +164,25 @@ class MMRMFit(Readings):
         return self.n_parameters + (0 if self.reml else len(self.design.kept))
 
     @property
+    def covariance_parameters(self) -> pd.DataFrame:
+        """Parameters of the covariance: ``parameter estimate se``, with groups their level first.
+
+        Standard errors come from the observed information.
+        """
+        names = STRUCTURES[self.structure].names(list(self.covariance.columns))
+        grouped = isinstance(self.covariance.index, pd.MultiIndex)
+        groups = list(dict.fromkeys(self.covariance.index.get_level_values(0))) if grouped else []
+        columns = {
+            **({str(self.options["group"]): np.repeat(groups, len(names))} if grouped else {}),
+            "parameter": names * max(1, len(groups)),
+        }
+        if self.inference is None:
+            empty = dict.fromkeys(columns, np.array([], dtype=object))
+            return pd.DataFrame({**empty, "estimate": [], "se": []})
+        numbers = {"estimate": self.inference.theta, "se": self.inference.theta_se}
+        return pd.DataFrame({**columns, **numbers})
+
+    @property
     def coefficient_covariance(self) -> pd.DataFrame:
         """Covariance of the coefficients (adjusted, for Kenward-Roger)."""
         names = self.design.names if self.inference is not None else []

@@ -246,6 +246,12 @@ class StructuredLikelihood:
             out[mine] = (first @ at.inverse[mine][:, None] @ mixed).sum(axis=1)
         return out
 
+    def parameters(self, at: Point) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Return the parameters at a point, and which are in squared units, shape (t,)."""
+        v = self.structure.n_variances(self.patterns.n_visits)
+        squared = np.arange(self.n_parameters) % self.per_group < v
+        return at.theta, squared
+
     def curvature(self, at: Point, w: Floats) -> Floats | None:
         """Return ``sum_ij w_ij D_ij`` of each pattern; None for a linear structure."""
         if self.structure.linear:

@@ -23,9 +23,9 @@ ad; a missing visit keeps its place.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement, pairwise
 from typing import Any
 
 import numpy as np
@@ -143,9 +143,12 @@ class Structure:
         """Return the number of further parameters for ``m`` visits."""
         return m - 1 if self.kind in {"lags", "neighbours"} else 1
 
-    def names(self, visits: tuple[Any, ...]) -> list[str]:
+    def names(self, visits: Sequence[Any]) -> list[str]:
         """Name the parameters, in order."""
-        pairs = [f"{a}, {b}" for a, b in itertools.pairwise(visits)]
+        if self.correlation is None:
+            upper = combinations_with_replacement(visits, 2)
+            return [f"variance {a}" if a == b else f"covariance {a}, {b}" for a, b in upper]
+        pairs = [f"{a}, {b}" for a, b in pairwise(visits)]
         own = {
             "one": ["correlation"],
             "lags": [f"correlation at lag {k}" for k in range(1, len(visits))],
