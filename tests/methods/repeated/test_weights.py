@@ -145,7 +145,7 @@ def test_participants_count_once_whatever_they_miss() -> None:
 
     ask: dict[str, Any] = {"unit": "USUBJID", "occasion": "AVISIT"}
     found = [margins(d, "TRT01P", "AVISIT", "counterfactual", **ask).rows for d in (whole, part)]
-    np.testing.assert_allclose(*found, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12, atol=1e-12)
     observed = [margins(d, "TRT01P", "AVISIT", "observed").rows for d in (whole, part)]
     assert np.abs(observed[0] - observed[1]).max() > 1e-3
 
@@ -166,7 +166,7 @@ def test_balanced_factors_make_all_weights_alike() -> None:
     for other in tables[1:]:
         np.testing.assert_allclose(tables[0], other, rtol=1e-9)
     without = [fit.lsmeans("TRT01P", weights=w)["estimate"] for w in ("equal", "counterfactual")]
-    np.testing.assert_allclose(*without, rtol=1e-9)
+    np.testing.assert_allclose(without[0], without[1], rtol=1e-9)
 
 
 def test_row_order_and_labels_do_not_matter() -> None:

@@ -76,3 +76,36 @@ for (v in levels(d$AVISIT)) for (a in levels(d$TRT01P)) {
     out("gls", "difference_se", "counterfactual", a, v, sqrt(drop(t(l) %*% V %*% l)))
   }
 }
+
+# predictions from the gls fit: every row of the data, seen or not, given the other visits
+all <- read.csv("data.csv", stringsAsFactors = FALSE)
+for (v in c("TRT01P", "AVISIT", "SITEID", "SEX")) all[[v]] <- factor(all[[v]], levels(d[[v]]))
+full <- names(which(table(d$USUBJID) == 4))[1]
+S <- unclass(getVarCov(many, individual = full))
+order <- as.integer(d$AVISIT[d$USUBJID == full])
+S <- S[base::order(order), base::order(order)]
+m <- model.matrix(rhs, all)[, names(b)]
+mu <- drop(m %*% b)
+for (i in which(all$USUBJID %in% unique(all$USUBJID)[c(1, 20, 50, 60, 80, 90, 95)])) {
+  o <- which(all$USUBJID == all$USUBJID[i] & !is.na(all$AVAL) & seq_len(nrow(all)) != i)
+  j <- as.integer(all$AVISIT[i])
+  k <- as.integer(all$AVISIT[o])
+  e <- mu[i]
+  s <- S[j, j]
+  x <- m[i, ]
+  out("predict", "marginal", "", all$USUBJID[i], all$AVISIT[i], e)
+  out("predict", "marginal_se", "", all$USUBJID[i], all$AVISIT[i], sqrt(drop(t(x) %*% V %*% x)))
+  out("predict", "marginal_prediction_se", "", all$USUBJID[i], all$AVISIT[i],
+      sqrt(s + drop(t(x) %*% V %*% x)))
+  if (length(o)) {
+    w8 <- solve(S[k, k, drop = FALSE], S[k, j])
+    e <- e + sum(w8 * (all$AVAL[o] - mu[o]))
+    s <- s - sum(w8 * S[k, j])
+    x <- x - drop(t(m[o, , drop = FALSE]) %*% w8)
+  }
+  out("predict", "conditional", "", all$USUBJID[i], all$AVISIT[i], e)
+  out("predict", "conditional_prediction_se", "", all$USUBJID[i], all$AVISIT[i],
+      sqrt(s + drop(t(x) %*% V %*% x)))
+}
+for (type in c("response", "pearson", "normalized"))
+  out("residual", type, "", d$USUBJID, d$AVISIT, as.vector(residuals(many, type = type)))

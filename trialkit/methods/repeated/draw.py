@@ -78,13 +78,13 @@ def profile(
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", linewidth=0.4, alpha=0.6)
     ax.legend(frameon=False, fontsize="small")
-    numbers_below(ax, counts, [str(g) for g in groups], [str(x.get_color()) for x in lines])
+    numbers_below(ax, counts, [str(g) for g in groups], [x.get_color() for x in lines])
     ax.set_xlabel(xlabel, labelpad=STEP * len(groups) + 6)
     return ax
 
 
 def numbers_below(
-    ax: Axes, counts: npt.NDArray[np.intp], groups: Sequence[str], colours: Sequence[str]
+    ax: Axes, counts: npt.NDArray[np.intp], groups: Sequence[str], colours: Sequence[Any]
 ) -> None:
     """Write the numbers observed between the labels of the visits and that of the axis."""
     look: dict[str, Any] = {"textcoords": "offset points", "va": "top", "fontsize": "small"}
