@@ -1,0 +1,137 @@
+"""The search of :mod:`trialkit.methods.missing.refit`: Newton's method over many samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from trialkit.methods.missing.refit import Weighted
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+Bools = npt.NDArray[np.bool_]
+
+#: A step that leaves more than this share of the decrement asks for a new Hessian.
+SLOW = 1e-2
+#: Newton decrement, in units of -2 log-likelihood, below which one last step is taken.
+DECREMENT = 1e-15
+MAX_ITERATIONS = 60
+#: Smallest eigenvalue of a fitted correlation matrix that is still called regular.
+SINGULAR = 1e-7
+
+
+def climb(
+    model: Weighted, sums: Floats, counts: Floats, wanted: Bools, failed: list[str | None]
+) -> tuple[Floats, Floats]:
+    """Return coefficients, shape (B, p), and covariances, shape (B, G, m, m).
+
+    Samples that are not wanted or have failed are left at the full-data estimate.
+    """
+    size = len(sums)
+    sigma = np.repeat(model.start[None], size, axis=0)
+    gamma = np.repeat(model.full.gamma, size, axis=0)
+    share = counts.sum(axis=1) / model.all.sum()
+    hessian = model.hessian * share[:, None, None]
+    previous = np.full(size, np.inf)
+    live = np.flatnonzero(wanted & np.array([f is None for f in failed]))
+    for _ in range(MAX_ITERATIONS):
+        if not len(live):
+            break
+        at = model.evaluate(sigma[live], sums[live], counts[live])
+        gradient = model.derivatives(sigma[live], at, sums[live], counts[live], False)[0]
+        step, good = descend(hessian[live], gradient, sigma[live])
+        decrement = -(gradient * step).sum(axis=1)
+        slow = (decrement > SLOW * previous[live]) & (decrement > DECREMENT)
+        slow |= ~good
+        if slow.any():
+            mine = live[slow]
+            hessian[mine] = own_hessian(model, sigma[mine], sums[mine], counts[mine])
+            again, fine = descend(hessian[mine], gradient[slow], sigma[mine])
+            step[slow], good[slow] = again, fine
+            decrement[slow] = -(gradient[slow] * again).sum(axis=1)
+        for s in live[~good]:
+            failed[s] = "the information matrix is singular"
+        last = good & (decrement < DECREMENT)
+        moved, sigma[live] = search(
+            model, sigma[live], at.value, step, decrement, sums, counts, live
+        )
+        for s in live[good & ~last & ~moved]:
+            failed[s] = "no step improves the likelihood"
+        previous[live] = decrement
+        if last.any():
+            done = live[last]
+            end = model.evaluate(sigma[done], sums[done], counts[done])
+            gamma[done] = -end.w[:, :-1]
+            for s in done[regularity(sigma[done]) < SINGULAR]:
+                failed[s] = "the covariance matrix is singular"
+        live = live[good & ~last & moved]
+    for s in live:
+        failed[s] = f"no convergence in {MAX_ITERATIONS} iterations"
+    return gamma, sigma
+
+
+def descend(hessian: Floats, gradient: Floats, sigma: Floats) -> tuple[Floats, Bools]:
+    """Return Newton steps and whether their Hessians are positive definite.
+
+    Parameters are scaled by the current variances, so that units do not matter.
+    """
+    m = sigma.shape[-1]
+    c, d = np.triu_indices(m)
+    size = np.sqrt(np.diagonal(sigma, axis1=-2, axis2=-1))
+    scale = (size[..., c] * size[..., d]).reshape(len(sigma), -1)
+    scaled = hessian * scale[:, :, None] * scale[:, None, :]
+    values, vectors = np.linalg.eigh(scaled)
+    good = values[:, 0] > 1e-12 * np.abs(values[:, -1])
+    values = np.where(good[:, None], values, 1.0)
+    turned = vectors.swapaxes(-1, -2) @ (scale * gradient)[..., None]
+    return -scale * (vectors @ (turned / values[..., None]))[..., 0], good
+
+
+def own_hessian(model: Weighted, sigma: Floats, sums: Floats, counts: Floats) -> Floats:
+    """Return the observed Hessian where it is positive definite, else the expected one."""
+    at = model.evaluate(sigma, sums, counts)
+    _, observed, expected = model.derivatives(sigma, at, sums, counts, True)
+    convex = np.linalg.eigvalsh(observed)[:, 0] > 0.0
+    return np.where(convex[:, None, None], observed, expected)
+
+
+def search(
+    model: Weighted,
+    sigma: Floats,
+    value: Floats,
+    step: Floats,
+    decrement: Floats,
+    sums: Floats,
+    counts: Floats,
+    live: Ints,
+) -> tuple[Bools, Floats]:
+    """Halve steps until the likelihood improves; tell which moved, and to where."""
+    move = model.matrices(step)
+    size = np.ones(len(sigma))
+    out = sigma.copy()
+    open_ = np.isfinite(step).all(axis=1) & (decrement >= 0.0)
+    moved = np.zeros(len(sigma), dtype=bool)
+    slack = np.where(decrement < 1e-6, 1e-11 * np.maximum(1.0, np.abs(value)), 0.0)
+    for _ in range(40):
+        at = np.flatnonzero(open_)
+        if not len(at):
+            break
+        trial = sigma[at] + size[at, None, None, None] * move[at]
+        new = model.evaluate(trial, sums[live[at]], counts[live[at]])
+        bound = value[at] - 1e-4 * size[at] * decrement[at] + slack[at]
+        fine = new.ok & (new.value <= bound)
+        out[at[fine]] = trial[fine]
+        moved[at[fine]] = True
+        open_[at[fine]] = False
+        size[at] *= 0.5
+    return moved, out
+
+
+def regularity(sigma: Floats) -> Floats:
+    """Return the smallest eigenvalue of the correlation matrices of each sample."""
+    size = np.sqrt(np.diagonal(sigma, axis1=-2, axis2=-1))
+    scaled = sigma / (size[..., :, None] * size[..., None, :])
+    return np.asarray(np.linalg.eigvalsh(scaled)[..., 0].min(axis=1))

@@ -1,0 +1,318 @@
+r"""One imputation model under many sets of participant weights, fitted together.
+
+Leave-one-out and bootstrap samples differ from the full data only in how often a participant
+counts. Their restricted (or full) likelihoods have the derivatives given in
+:mod:`trialkit.methods.repeated.likelihood`; here a leading axis runs over the samples. Each
+sample starts at the full-data estimate with the full-data Hessian, scaled by its weight, and
+computes its own Hessian only when a step has not cut the Newton decrement a hundredfold. The
+estimate is the sample's own optimum: the decrement (in units of -2 log-likelihood) is below
+1e-15 before a last step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trialkit.methods.missing.newton import climb
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+Bools = npt.NDArray[np.bool_]
+
+#: Eigenvalue of X'X, as a share of the full data's, below which a direction is not estimated.
+RANK = 1e-9
+#: Numbers that the sums of one chunk of samples may hold.
+ROOM = 8_000_000
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Estimates of several samples in reduced coordinates.
+
+    Parameters
+    ----------
+    gamma : ndarray, shape (B, p)
+        Coefficients.
+    sigma : ndarray, shape (B, G, m, m)
+        Covariances.
+    failed : list, length B
+        Why there is no estimate, or None.
+    null : list, length B
+        Directions that the sample does not estimate, shape (p, d), or None.
+    """
+
+    gamma: Floats
+    sigma: Floats
+    failed: list[str | None]
+    null: list[Floats | None]
+
+    @staticmethod
+    def join(parts: list[Fits]) -> Fits:
+        """Put chunks together."""
+        return Fits(
+            np.concatenate([p.gamma for p in parts]),
+            np.concatenate([p.sigma for p in parts]),
+            [f for p in parts for f in p.failed],
+            [f for p in parts for f in p.null],
+        )
+
+
+@dataclass(frozen=True)
+class State:
+    """The likelihood of several samples at one covariance each."""
+
+    ok: Bools
+    value: Floats
+    inverse: Floats
+    a: Floats
+    w: Floats
+
+
+class Weighted:
+    """The normal model of one data set under weights of its participants.
+
+    Parameters
+    ----------
+    z : ndarray, shape (n, m, p + 1)
+        Model matrix and outcome in reduced coordinates; rows that are not used hold zero.
+    mask : ndarray of bool, shape (n, m)
+        Rows used.
+    group : ndarray of int, shape (n,)
+        Covariance group.
+    reml : bool
+    sigma : ndarray, shape (G, m, m)
+        Full-data estimate.
+    """
+
+    def __init__(self, z: Floats, mask: Bools, group: Ints, reml: bool, sigma: Floats) -> None:
+        self.z, self.reml, self.start = z, reml, sigma
+        self.n, self.m, self.q = z.shape
+        self.n_groups = len(sigma)
+        key = np.column_stack([mask, group])
+        patterns, which = np.unique(key, axis=0, return_inverse=True)
+        self.which: Ints = np.asarray(which.reshape(-1), dtype=np.intp)
+        self.observed: Bools = patterns[:, :-1].astype(bool)
+        self.group: Ints = patterns[:, -1].astype(np.intp)
+        entries = []
+        for k, seen in enumerate(self.observed):
+            at = np.flatnonzero(seen)
+            a, b = np.triu_indices(len(at))
+            entries.append(np.stack([np.full(len(a), k), at[a], at[b]]))
+        self.entry: Ints = np.concatenate(entries, axis=1).astype(np.intp)
+        self.upper = np.triu_indices(self.q)
+        self.c, self.d = np.triu_indices(self.m)
+        t, index = len(self.c), np.arange(len(self.c))
+        spread = np.zeros((self.m**2, t))
+        spread[self.c * self.m + self.d, index] = 1.0
+        spread[self.d * self.m + self.c, index] = 1.0
+        self.spread, self.t = spread, t
+        self.total = self.sums(np.ones((1, self.n)))[0]
+        self.all = self.counts(np.ones((1, self.n)))[0]
+        state = self.evaluate(sigma[None], self.total[None], self.all[None])
+        self.full = Fits(-state.w[:, :-1], sigma[None], [None], [None])
+        self.hessian = self.derivatives(sigma[None], state, self.total[None], self.all[None], True)[
+            1
+        ]
+        width = self.entry.shape[1] * len(self.upper[0])
+        #: Samples that are fitted together; fixed by the data, so that bytes do not depend on
+        #: how many are asked for.
+        self.chunk = int(max(4, min(128, ROOM // max(width, 1))))
+
+    def counts(self, weights: Floats) -> Floats:
+        """Return the total weight of each pattern, shape (B, K)."""
+        member = (self.which[:, None] == np.arange(len(self.observed))).astype(np.float64)
+        return np.asarray(weights @ member)
+
+    def sums(self, weights: Floats) -> Floats:
+        """Return the weighted sums of ``z_a z_b'``, shape (B, E, q * (q + 1) / 2)."""
+        i, j = self.upper
+        out = np.zeros((len(weights), self.entry.shape[1], len(i)))
+        for e, (k, a, b) in enumerate(self.entry.T):
+            mine = self.which == k
+            left, right = self.z[mine, a], self.z[mine, b]
+            products = left[:, i] * right[:, j]
+            if a != b:
+                products = products + left[:, j] * right[:, i]
+            out[:, e] = weights[:, mine] @ products
+        return out
+
+    def unpack(self, triangles: Floats) -> Floats:
+        """Return upper triangles as symmetric matrices."""
+        i, j = self.upper
+        out = np.empty((*triangles.shape[:-1], self.q, self.q))
+        out[..., i, j] = triangles
+        out[..., j, i] = triangles
+        return out
+
+    def fit(self, weights: Floats) -> Fits:
+        """Fit every row of weights, shape (B, n)."""
+        parts = []
+        for at in range(0, len(weights), self.chunk):
+            chunk = weights[at : at + self.chunk]
+            parts.append(self.solve(self.sums(chunk), self.counts(chunk)))
+        return Fits.join(parts)
+
+    def inverses(self, sigma: Floats) -> tuple[Floats, Floats]:
+        """Return the inverse covariance of each pattern, zero padded, and its log-determinant."""
+        mask = self.observed[:, :, None] & self.observed[:, None, :]
+        v = np.where(mask, sigma[:, self.group], np.eye(self.m))
+        inverse = np.where(mask, np.linalg.inv(v), 0.0)
+        return 0.5 * (inverse + inverse.swapaxes(-1, -2)), np.linalg.slogdet(v)[1]
+
+    def evaluate(self, sigma: Floats, sums: Floats, counts: Floats) -> State:
+        """Evaluate samples at their covariances, shape (B, G, m, m)."""
+        size = np.sqrt(np.abs(np.diagonal(sigma, axis1=-2, axis2=-1)))
+        with np.errstate(all="ignore"):
+            scaled = sigma / (size[..., :, None] * size[..., None, :])
+        finite = np.isfinite(scaled).all(axis=(-1, -2))
+        scaled = np.where(finite[..., None, None], scaled, np.eye(self.m))
+        good = finite & (np.diagonal(sigma, axis1=-2, axis2=-1) > 0.0).all(axis=-1)
+        ok = (good & (np.linalg.eigvalsh(scaled)[..., 0] > 1e-12)).all(axis=-1)
+        safe = np.where(ok[:, None, None, None], sigma, self.start)
+        inverse, logdet = self.inverses(safe)
+        k, a, b = self.entry
+        moments = self.unpack((inverse[:, k, a, b][:, None, :] @ sums)[:, 0])
+        values, vectors = np.linalg.eigh(moments[:, :-1, :-1])
+        ok = ok & (values[:, 0] > 0.0)
+        values = np.where(ok[:, None], values, 1.0)
+        inner = (vectors / values[:, None, :]) @ vectors.swapaxes(-1, -2)
+        gamma = (inner @ moments[:, :-1, -1:])[..., 0]
+        w = np.concatenate([-gamma, np.ones((len(gamma), 1))], axis=1)
+        value = (counts * logdet).sum(axis=1)
+        value = value + (w * (moments @ w[..., None])[..., 0]).sum(axis=1)
+        if self.reml:
+            value = value + np.log(values).sum(axis=1)
+        return State(ok & np.isfinite(value), value, inverse, inner, w)
+
+    def derivatives(
+        self, sigma: Floats, at: State, sums: Floats, counts: Floats, second: bool
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return gradient and, if asked for, observed and expected Hessian."""
+        k, ea, eb = self.entry
+        size = len(sigma)
+        weight = at.w[:, :, None] * at.w[:, None, :]
+        if self.reml:
+            weight[:, :-1, :-1] += at.a
+        i, j = self.upper
+        packed = np.where(i == j, 1.0, 2.0) * weight[:, i, j]
+        pair = (sums @ packed[..., None])[..., 0] * np.where(ea == eb, 1.0, 0.5)
+        squares = np.zeros_like(at.inverse)
+        squares[:, k, ea, eb] = pair
+        squares[:, k, eb, ea] = pair
+        load = at.inverse @ squares @ at.inverse
+        weighted = counts[:, :, None, None] * at.inverse
+        gradient = np.concatenate(
+            [
+                (weighted - load)[:, self.group == g].sum(axis=1).reshape(size, -1) @ self.spread
+                for g in range(self.n_groups)
+            ],
+            axis=1,
+        )
+        if not second:
+            return gradient, np.empty(0), np.empty(0)
+        hessian = self.quadratic(at.inverse, 2.0 * load - weighted)
+        expected = self.quadratic(at.inverse, weighted)
+        cross = self.unpack(self.cross(at, sums))
+        side = (cross @ at.w[:, None, :, None])[..., :-1, 0]
+        hessian -= 2.0 * side @ at.a @ side.swapaxes(-1, -2)
+        if self.reml:
+            ab = at.a[:, None] @ cross[..., :-1, :-1]
+            flat = ab.reshape(size, ab.shape[1], -1)
+            turned = ab.swapaxes(-1, -2).reshape(size, ab.shape[1], -1)
+            hessian -= flat @ turned.swapaxes(-1, -2)
+        return gradient, 0.5 * (hessian + hessian.swapaxes(-1, -2)), expected
+
+    def cross(self, at: State, sums: Floats) -> Floats:
+        """Return ``Z'V^-1 D_i V^-1 Z`` packed, shape (B, G * t, q * (q + 1) / 2)."""
+        off = self.c != self.d
+        out = []
+        for g in range(self.n_groups):
+            mine = np.flatnonzero(self.group[self.entry[0]] == g)
+            k, a, b = self.entry[:, mine]
+            left, right = at.inverse[:, k, a], at.inverse[:, k, b]
+            loads = left[..., self.c] * right[..., self.d]
+            loads[..., off] += left[..., self.d[off]] * right[..., self.c[off]]
+            out.append(loads.swapaxes(-1, -2) @ sums[:, mine])
+        return np.concatenate(out, axis=1)
+
+    def quadratic(self, f: Floats, g: Floats) -> Floats:
+        """Return ``sum_k tr(D_i F_k D_j G_k)``, block diagonal over the groups."""
+        m, t, size = self.m, self.t, len(f)
+        out = np.zeros((size, self.n_groups * t, self.n_groups * t))
+        for index in range(self.n_groups):
+            mine = self.group == index
+            left = f[:, mine].reshape(size, -1, m * m)
+            right = g[:, mine].reshape(size, -1, m * m)
+            full = (left.swapaxes(-1, -2) @ right).reshape(size, m, m, m, m)
+            full = full.transpose(0, 4, 1, 2, 3).reshape(size, m * m, m * m)
+            block = self.spread.T @ full @ self.spread
+            at = slice(index * t, (index + 1) * t)
+            out[:, at, at] = 0.5 * (block + block.swapaxes(-1, -2))
+        return out
+
+    def matrices(self, theta: Floats) -> Floats:
+        """Return parameters as symmetric matrices, shape (B, G, m, m)."""
+        shape = (len(theta), self.n_groups, self.m, self.m)
+        parts = theta.reshape(len(theta), self.n_groups, self.t) @ self.spread.T
+        return np.asarray(parts.reshape(shape))
+
+    def solve(self, sums: Floats, counts: Floats) -> Fits:
+        """Find the optimum of each sample."""
+        own = self.entry[1] == self.entry[2]
+        gram = self.unpack(sums[:, own].sum(axis=1))[:, :-1, :-1]
+        values, vectors = np.linalg.eigh(gram)
+        failed: list[str | None] = [None] * len(sums)
+        null: list[Floats | None] = [None] * len(sums)
+        pairs = np.zeros((len(sums), self.n_groups, self.m, self.m))
+        seen = (self.observed[:, :, None] & self.observed[:, None, :]).astype(np.float64)
+        for g in range(self.n_groups):
+            mine = self.group == g
+            pairs[:, g] = np.tensordot(counts[:, mine], seen[mine], axes=1)
+        for s in np.flatnonzero((pairs <= 0.0).any(axis=(1, 2, 3))):
+            failed[s] = "no participant is left who was seen at some pair of visits"
+        turn = np.broadcast_to(np.eye(self.q), (len(sums), self.q, self.q)).copy()
+        for s in np.flatnonzero(values[:, 0] < RANK):
+            lost = values[s] < RANK
+            null[s] = vectors[s][:, lost]
+            turn[s, :-1, :-1] = vectors[s]
+        kept = np.array([each is None for each in null])
+        gamma, sigma = climb(self, sums, counts, kept, failed)
+        for s in np.flatnonzero(~kept):
+            self.deficient(int(s), sums, counts, null, failed, gamma, sigma)
+        return Fits(gamma, sigma, failed, null)
+
+    def deficient(
+        self,
+        s: int,
+        sums: Floats,
+        counts: Floats,
+        null: list[Floats | None],
+        failed: list[str | None],
+        gamma: Floats,
+        sigma: Floats,
+    ) -> None:
+        """Fit a sample that does not estimate every coefficient, in the space that it does."""
+        lost = null[s]
+        if failed[s] is not None or lost is None:
+            return
+        p = self.q - 1
+        basis = np.linalg.svd(lost, full_matrices=True)[0][:, lost.shape[1] :]
+        rotation = np.zeros((self.q, basis.shape[1] + 1))
+        rotation[:p, :-1], rotation[p, -1] = basis, 1.0
+        other = Weighted(
+            self.z @ rotation, self.rows(), self.group[self.which], self.reml, self.start
+        )
+        part = other.solve(other.turned(self.unpack(sums[s]), rotation)[None], counts[s][None])
+        gamma[s], sigma[s], failed[s] = basis @ part.gamma[0], part.sigma[0], part.failed[0]
+
+    def rows(self) -> Bools:
+        """Return the rows used, shape (n, m)."""
+        return np.asarray(self.observed[self.which])
+
+    def turned(self, sums: Floats, rotation: Floats) -> Floats:
+        """Return sums, shape (E, q, q), in the coordinates of another basis, packed."""
+        moved = rotation.T @ sums @ rotation
+        return np.asarray(moved[:, *self.upper])
