@@ -1,0 +1,69 @@
+"""The result of a comparison by wins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from trialkit.methods import _marginal
+
+
+@dataclass(frozen=True)
+class WinResult:
+    """Wins of each arm against the reference.
+
+    Parameters
+    ----------
+    failed : str or None
+        Why there is no comparison; ``table`` is then empty.
+    n, n_subjects, n_missing : int
+        Rows used (one a participant), and rows dropped because a value was missing.
+    variant : str
+        Variance, scale of the intervals, strata and covariates in words.
+    notes : list of str
+        Strata left out, measures that are not defined.
+    table : DataFrame
+        Group, reference, measure (``win_odds``, ``win_ratio``, ``net_benefit``,
+        ``win_probability``), estimate, se, df, statistic, p, lower, upper. ``se`` is of the log
+        for odds and ratio, of the measure itself for the others, whose statistic and
+        interval are those of the logit (win probability) and of the win probability's logit
+        carried over (net benefit).
+    counts : DataFrame
+        Group, reference, pairs, wins, losses, ties (over the strata).
+    tests : DataFrame
+        Group, reference, test, statistic, df, p: Wilcoxon-Mann-Whitney with the correction for
+        ties, over strata van Elteren's.
+    """
+
+    failed: str | None
+    n: int
+    n_missing: int
+    variant: str
+    notes: list[str]
+    table: pd.DataFrame = field(repr=False)
+    counts: pd.DataFrame = field(repr=False)
+    tests: pd.DataFrame = field(repr=False)
+    method: str = "win_odds"
+
+    @property
+    def converged(self) -> bool:
+        """Whether there are numbers."""
+        return self.failed is None
+
+    @property
+    def n_subjects(self) -> int:
+        """Participants used: one row each."""
+        return self.n
+
+    def summary(self) -> str:
+        """Return method, counts and comparison as text."""
+        head = [f"win_odds: {self.variant}", f"n {self.n}, missing {self.n_missing}"]
+        if self.failed:
+            head.append(f"failed: {self.failed}")
+        parts = [t for t in (self.counts, self.table, self.tests) if not t.empty]
+        body = [t.to_string(index=False, float_format=lambda v: f"{v:.6g}") for t in parts]
+        return "\n\n".join(["\n".join([*head, *self.notes]), *body])
+
+    def _repr_html_(self) -> str:
+        return _marginal.html(self.summary(), self.table)
