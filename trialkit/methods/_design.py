@@ -26,12 +26,16 @@ from formulaic import Formula
 
 from trialkit.errors import UsageError
 from trialkit.methods import _expression
+from trialkit.methods._columns import Kind, kind_of, levels_in
+from trialkit.methods._columns import complete_columns as complete_columns
+from trialkit.methods._columns import is_number as is_number
+from trialkit.methods._columns import levels_of as levels_of
+from trialkit.methods._columns import plain as plain
+from trialkit.methods._rank import independent as independent
+from trialkit.methods._rank import tall_qr as tall_qr
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
-
-#: A column whose part orthogonal to the columns before it is below this share is aliased.
-ALIAS_TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -258,16 +262,60 @@ def build_design(
         For a formula that cannot be read, an unknown column, a non-numeric outcome, an
         infinite value, a factor with one level, or no complete row.
     """
+    read = reads(formula, data, response=response)
+    needed = list(dict.fromkeys([*itertools.chain.from_iterable(read.values()), *also]))
+    columns, rows = complete_columns(data, needed)
+    kinds = {name: kind_of(data[name]) for name in needed}
+    return assemble(
+        formula,
+        read,
+        columns,
+        kinds,
+        rows=rows,
+        n_missing=len(data) - len(rows),
+        equal_at=equal_at,
+        visit=visit,
+    )
+
+
+def reads(formula: str, data: pd.DataFrame, *, response: bool = True) -> dict[str, tuple[str, ...]]:
+    """Return the columns that each factor, and last the outcome, of a formula reads."""
     outcome, raw_terms = parse(formula)
     if response and outcome is None:
         raise UsageError(f"{formula!r} names no outcome.", remedy="Write OUTCOME ~ TERMS.")
-    expressions = list(dict.fromkeys(itertools.chain.from_iterable(raw_terms)))
-    read = {name: variables_of(name, data) for name in expressions}
-    if outcome is not None:
-        read[outcome] = variables_of(outcome, data)
-    needed = list(dict.fromkeys([*itertools.chain.from_iterable(read.values()), *also]))
-    columns, rows = complete_columns(data, needed)
-    factors = {name: make_factor(name, read[name], data, columns) for name in expressions}
+    names = [*itertools.chain.from_iterable(raw_terms), *([outcome] if outcome else [])]
+    return {name: variables_of(name, data) for name in dict.fromkeys(names)}
+
+
+def assemble(
+    formula: str,
+    read: Mapping[str, tuple[str, ...]],
+    columns: dict[str, npt.NDArray[Any]],
+    kinds: Mapping[str, Kind],
+    *,
+    rows: Ints,
+    n_missing: int,
+    equal_at: Mapping[str, Any] | None = None,
+    visit: str | None = None,
+) -> Design:
+    """Build the design from complete columns; see :func:`build_design`.
+
+    Parameters
+    ----------
+    read : mapping of str to tuple of str
+        Columns that each factor and the outcome read.
+    columns, kinds : mapping
+        Their values on the complete rows, and what they hold.
+    rows : ndarray of int
+        Positions of these rows in the data.
+    n_missing : int
+        Rows left out.
+    """
+    outcome, raw_terms = parse(formula)
+    factors = {
+        name: make_factor(name, read[name], columns, kinds)
+        for name in dict.fromkeys(itertools.chain.from_iterable(raw_terms))
+    }
     terms = code_terms(raw_terms, factors)
     tied = make_ties(equal_at, visit, factors)
     evaluated = tie(columns, tied)
@@ -286,7 +334,7 @@ def build_design(
         x=np.ascontiguousarray(full[:, kept]),
         y=outcome_values(outcome, read[outcome], columns) if outcome else np.empty(0),
         rows=rows,
-        n_missing=len(data) - len(rows),
+        n_missing=n_missing,
         full_names=[name for term in terms for name in term_names(term, factors)],
         kept=kept,
         assign=assign,
@@ -343,81 +391,22 @@ def timeless(
     return np.array(out, dtype=bool)
 
 
-def complete_columns(
-    data: pd.DataFrame, needed: Sequence[str]
-) -> tuple[dict[str, npt.NDArray[Any]], Ints]:
-    """Return the needed columns on the rows where none of them is missing, and the rows."""
-    unknown = [name for name in needed if name not in data.columns]
-    if unknown:
-        raise UsageError(
-            f"The data have no column {', '.join(map(repr, unknown))}.",
-            remedy=f"Columns are: {', '.join(map(str, data.columns))}.",
-        )
-    present = np.ones(len(data), dtype=bool)
-    for name in needed:
-        present &= data[name].notna().to_numpy()
-    rows = np.flatnonzero(present)
-    if not len(rows):
-        raise UsageError(
-            f"No row of the data is complete in {', '.join(needed)}.",
-            remedy="Check the population and the column names.",
-        )
-    return {name: plain(data[name], rows) for name in needed}, rows
-
-
-def plain(series: pd.Series[Any], rows: Ints) -> npt.NDArray[Any]:
-    """Return the complete values of a column as a NumPy array (object, bool or float)."""
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        return np.asarray(series.cat.categories.to_numpy(), dtype=object)[
-            series.cat.codes.to_numpy()[rows]
-        ]
-    if pd.api.types.is_bool_dtype(series.dtype):
-        return series.to_numpy()[rows].astype(bool)
-    if pd.api.types.is_numeric_dtype(series.dtype):
-        values: npt.NDArray[Any] = series.to_numpy()[rows]
-        return values if values.dtype.kind in "iu" else values.astype(np.float64)
-    return series.to_numpy(dtype=object)[rows]
-
-
 def make_factor(
     name: str,
     variables: tuple[str, ...],
-    data: pd.DataFrame,
     columns: Mapping[str, npt.NDArray[Any]],
+    kinds: Mapping[str, Kind],
 ) -> Factor:
     """Decide whether an expression is categorical, and its levels."""
-    if not _expression.is_categorical(name):
-        series = data[variables[0]] if variables == (name,) else None
-        if series is None or is_number(series):
-            return Factor(name, variables)
-    levels = levels_of(data[variables[0]], columns[variables[0]])
+    if not _expression.is_categorical(name) and (variables != (name,) or kinds[name].number):
+        return Factor(name, variables)
+    levels = levels_in(kinds[variables[0]], columns[variables[0]], variables[0])
     if len(levels) < 2:
         raise UsageError(
             f"The factor {name} has only the level {levels[0]!r} among the complete rows.",
             remedy="Leave it out of the formula, or check the population.",
         )
     return Factor(name, variables, levels)
-
-
-def is_number(series: pd.Series[Any]) -> bool:
-    """Tell whether a column enters a model as a number."""
-    dtype = series.dtype
-    return bool(pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype))
-
-
-def levels_of(series: pd.Series[Any], values: npt.NDArray[Any]) -> tuple[Any, ...]:
-    """Return the levels that occur: category order for a Categorical, else sorted."""
-    found = pd.unique(values)
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        present = set(found.tolist())
-        return tuple(level for level in series.cat.categories.tolist() if level in present)
-    try:
-        return tuple(sorted(found.tolist()))
-    except TypeError as error:
-        raise UsageError(
-            f"The column {series.name} mixes types: {sorted({type(v).__name__ for v in found})}.",
-            remedy="Make all of its values text, or all numbers.",
-        ) from error
 
 
 def code_terms(raw: Sequence[tuple[str, ...]], factors: Mapping[str, Factor]) -> tuple[Term, ...]:
@@ -488,61 +477,3 @@ def finite_or_refuse(values: Floats, name: str) -> None:
             f"{name!r} gives infinite or undefined values on complete rows.",
             remedy="Set them to missing, or correct the data.",
         )
-
-
-def tall_qr(x: Floats) -> tuple[Floats, Floats]:
-    """Return ``Q`` and ``R`` of a matrix of many rows, block by block.
-
-    The blocks are small enough for the linear algebra library to work in one thread: the
-    bytes of a result do not depend on the number of threads, and busy machines lose no time.
-    """
-    n, p = x.shape
-    rows = max(2 * p, 4096 // max(p, 1))
-    if n <= rows:
-        done = np.linalg.qr(x)
-        return done.Q, done.R
-    blocks = -(-n // rows)
-    padded = np.zeros((blocks * rows, p))
-    padded[:n] = x
-    low = np.linalg.qr(padded.reshape(blocks, rows, p))
-    q, r = tall_qr(low.R.reshape(blocks * p, p))
-    return (low.Q @ q.reshape(blocks, p, p)).reshape(-1, p)[:n], r
-
-
-def independent(full: Floats, late: npt.NDArray[np.bool_] | None = None) -> tuple[Ints, Floats]:
-    """Find the columns that are not combinations of earlier ones.
-
-    Parameters
-    ----------
-    full : ndarray, shape (n, columns)
-    late : ndarray of bool, shape (columns,), optional
-        Columns that count as later than all others.
-
-    Returns
-    -------
-    kept : ndarray of int, shape (p,)
-    alias : ndarray, shape (p, number of columns)
-        ``full = full[:, kept] @ alias``.
-    """
-    norms = np.sqrt(np.einsum("ij,ij->j", full, full))
-    live = [int(i) for i in np.flatnonzero(norms > 0.0)]
-    if late is not None:
-        live.sort(key=lambda i: (bool(late[i]), i))
-    scaled = full / np.where(norms > 0.0, norms, 1.0)
-    while live:
-        size = np.abs(np.diagonal(tall_qr(scaled[:, live])[1]))
-        low = np.flatnonzero(size < ALIAS_TOLERANCE)
-        if len(live) > len(full) and not len(low):
-            low = np.array([len(full)])
-        if not len(low):
-            break
-        live.pop(int(low[0]))
-    kept = np.array(sorted(live), dtype=np.intp)
-    alias = np.eye(full.shape[1])[kept]
-    dropped = np.setdiff1d(np.arange(full.shape[1]), kept)
-    if len(dropped) and len(kept):
-        solved = np.linalg.lstsq(scaled[:, kept], scaled[:, dropped], rcond=None)[0]
-        solved = solved * norms[dropped] / norms[kept][:, None]
-        solved[np.abs(solved) < 1e-9] = 0.0
-        alias[:, dropped] = solved
-    return kept, alias
