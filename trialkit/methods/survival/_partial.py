@@ -133,6 +133,26 @@ class Problem:
             information = information + spread.sum(axis=0)
         return Point(beta, loglik, score, information, eta, total, mean, moments[:, p:])
 
+    def moments(self, point: Point) -> tuple[Floats, Floats]:
+        """Return what the covariates of each event time's events are expected to sum to.
+
+        Returns
+        -------
+        mean : ndarray, shape (D, p)
+        covariance : ndarray, shape (D, p, p)
+            Summed over the times it is the information.
+        """
+        p, size = len(point.beta), len(self.sets.time)
+        flat = point.second - point.mean[:, self.pairs[0]] * point.mean[:, self.pairs[1]]
+        both = self.term_weight[:, None] * np.hstack([point.mean, flat])
+        sums = np.zeros((size, both.shape[1]))
+        np.add.at(sums, self.term, both)
+        mean, covariance = sums[:, :p], self.unpack(sums[:, p:])
+        if self.tied is not None:
+            several = self.sets.count > 1
+            _, mean[several], covariance[several] = self.tied.evaluate(point.eta, self.x)
+        return mean, covariance
+
 
 @dataclass(frozen=True)
 class Point:
@@ -323,7 +343,7 @@ def fit_partial(
         return PartialFit(NO_EVENT)
     if not p:
         return PartialFit(NO_COLUMN, n_events=total)
-    begin, end = (None, *snap(stop)) if start is None else snap(start, stop)
+    end, *rest = snap(stop) if start is None else snap(stop, start)
     codes = np.zeros(n, dtype=np.intp) if strata is None else np.asarray(strata, dtype=np.intp)
     centre, scale = x.mean(axis=0), x.std(axis=0)
     scale = np.where(scale > 0.0, scale, 1.0)
@@ -332,7 +352,7 @@ def fit_partial(
         weight=weight,
         offset=np.zeros(n) if offset is None else np.asarray(offset, dtype=np.float64),
         strata=codes,
-        sets=RiskSets(begin, end, happened, codes),
+        sets=RiskSets(rest[0] if rest else None, end, happened, codes),
         ties=ties,
         centre=centre,
         scale=scale,

@@ -67,6 +67,7 @@ class RiskSets:
     def __init__(
         self, start: Floats | None, stop: Floats, event: npt.NDArray[np.bool_], strata: Ints
     ) -> None:
+        self.start, self.stop, self.event, self.strata = start, stop, event, strata
         found = np.flatnonzero(event)
         self.rows: Ints = found[np.lexsort((stop[found], strata[found]))]
         t, s = stop[self.rows], strata[self.rows]
@@ -129,7 +130,7 @@ class RiskSets:
         return node[self._leaves : self._leaves + len(self.time)]
 
     def over_time(self, values: Floats) -> Floats:
-        """Sum the event times' values over the times at which a row is at risk: (D, q) to (n, q)."""
+        """Sum values of event times (D, q) over those at which each row is at risk: (n, q)."""
         if self._dense is not None:
             return np.asarray(self._dense.T @ values)
         node = np.zeros((2 * self._leaves, values.shape[1]))
