@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +62,7 @@ def product_limit(events: Floats, at_risk: Floats) -> Floats:
     Kaplan EL, Meier P (1958), J Am Stat Assoc 53:457.
     """
     share = np.divide(events, at_risk, out=np.zeros_like(events), where=at_risk > 0)
-    return np.cumprod(1.0 - share, axis=0)
+    return np.asarray(np.cumprod(1.0 - share, axis=0), dtype=np.float64)
 
 
 def greenwood(events: Floats, at_risk: Floats) -> Floats:
@@ -114,6 +115,20 @@ def limits(survival: Floats, total: Floats, z: float, interval: str) -> tuple[Fl
     return np.where(zero, np.nan, low), np.where(zero, np.nan, high)
 
 
-def standing(time: Floats, moments: Floats) -> Ints:
-    """Return, for each moment, how many times are at or before it."""
-    return np.asarray(np.searchsorted(time, moments, side="right"), dtype=np.intp)
+def crossing(time: Floats, curve: Floats, height: float) -> float:
+    """Return the first time at which a falling curve is at or below `height`, NaN if never.
+
+    Where it rests exactly there, the middle of that step, as R's ``survfit`` and SAS.
+    """
+    known = np.isfinite(curve)
+    last = time[-1]
+    time, curve = time[known], curve[known]
+    below = np.flatnonzero(curve <= height + 1e-12)
+    if not len(below):
+        return math.nan
+    i = int(below[0])
+    if abs(curve[i] - height) < 1e-12:
+        under = np.flatnonzero(curve < height - 1e-12)
+        end = time[under[0]] if len(under) else last
+        return float((time[i] + end) / 2.0)
+    return float(time[i])

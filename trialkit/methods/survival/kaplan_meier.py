@@ -27,15 +27,16 @@ from trialkit.methods.survival._outcome import (
     read_groups,
     z_of,
 )
+from trialkit.methods.survival._rank_test import compare_groups
 from trialkit.methods.survival._risk import (
     INTERVALS,
     RiskTable,
+    crossing,
     greenwood,
     limits,
     product_limit,
     risk_table,
 )
-from trialkit.methods.survival.logrank import compare_groups
 from trialkit.methods.survival.milestone import compare_at
 
 if TYPE_CHECKING:
@@ -211,15 +212,13 @@ class KaplanMeierFit:
         """Draw the curves with their intervals and the numbers at risk below the axis."""
         from trialkit.methods.survival._plot import Curve, step_curves
 
-        drawn = [
-            Curve(
-                str(name),
-                *(one[c].to_numpy(dtype=np.float64) for c in ("time", "survival")),
-                *(one[c].to_numpy(dtype=np.float64) for c in ("lower", "upper", "at_risk")),
-                censored=one["time"].to_numpy()[one["censored"].to_numpy() > 0],
+        drawn = []
+        for name, one in self._each():
+            time, value, low, high, risk, gone = (
+                one[c].to_numpy(dtype=np.float64)
+                for c in ("time", "survival", "lower", "upper", "at_risk", "censored")
             )
-            for name, one in self._each()
-        ]
+            drawn.append(Curve(str(name), time, value, low, high, risk, time[gone > 0.0]))
         return step_curves(drawn, ax, start=1.0, xlabel=xlabel, ylabel="Without an event")
 
     def summary(self) -> str:
@@ -321,22 +320,3 @@ def _curve(table: RiskTable, name: Any, z: float, interval: str) -> pd.DataFrame
             "censored": censored.astype(np.int64),
         }
     )
-
-
-def crossing(time: Floats, curve: Floats, height: float) -> float:
-    """Return the first time at which a falling curve is at or below `height`, NaN if never.
-
-    Where it rests exactly there, the middle of that step, as R's ``survfit`` and SAS.
-    """
-    known = np.isfinite(curve)
-    last = time[-1]
-    time, curve = time[known], curve[known]
-    below = np.flatnonzero(curve <= height + 1e-12)
-    if not len(below):
-        return math.nan
-    i = int(below[0])
-    if abs(curve[i] - height) < 1e-12:
-        under = np.flatnonzero(curve < height - 1e-12)
-        end = time[under[0]] if len(under) else last
-        return float((time[i] + end) / 2.0)
-    return float(time[i])

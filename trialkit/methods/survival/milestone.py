@@ -65,8 +65,8 @@ def compare_at(
     one_of(interval, INTERVALS, "interval of a difference")
     base = place_of(reference, levels, group)
     times = points["time"].to_numpy()[: len(points) // len(levels)]
-    cells = points[["estimate", "se", "lower", "upper"]].to_numpy(dtype=np.float64)
-    cells = cells.reshape(len(levels), len(times), 4)
+    flat = points[["estimate", "se", "lower", "upper"]].to_numpy(dtype=np.float64)
+    cells = flat.reshape(len(levels), len(times), 4)
     rows, numbers, reasons = [], [], []
     for i, name in enumerate(levels):
         if i == base:
@@ -117,4 +117,5 @@ def _row(
 
 
 def _normal(value: float, se: float, level: float) -> Floats:
-    return statistics(np.array([value]), np.array([se]), np.array([math.inf]), level)[0]
+    row = statistics(np.array([value]), np.array([se]), np.array([math.inf]), level)[0]
+    return np.asarray(row, dtype=np.float64)

@@ -219,9 +219,7 @@ def rmst(
     )
 
 
-def _means(
-    own: Groups, tau: float, layers: tuple[str, ...]
-) -> tuple[Floats, Floats, str | None]:
+def _means(own: Groups, tau: float, layers: tuple[str, ...]) -> tuple[Floats, Floats, str | None]:
     """Return means and variances, or empty arrays and why there are none."""
     k = len(own.levels)
     mean, variance, none = np.zeros(k), np.zeros(k), np.empty(0)
