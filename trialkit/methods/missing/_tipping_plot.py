@@ -17,9 +17,9 @@ def draw(result: Tipping, ax: Any) -> Any:
     if len(result.arms) > 2:
         raise UsageError("Three arms cannot be drawn.", remedy="Give deltas of one arm or two.")
     if ax is None:
-        from matplotlib.figure import Figure
+        import matplotlib.pyplot as plt
 
-        ax = Figure(figsize=(6.4, 4.4), layout="constrained").subplots()
+        ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")[1]
     return one_arm(result, ax) if len(result.arms) == 1 else two_arms(result, ax)
 
 
