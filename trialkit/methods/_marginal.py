@@ -38,6 +38,7 @@ from trialkit.errors import UsageError
 from trialkit.methods._design import Design, Factor
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
 
 #: Numeric columns of every table of estimates, in order.
 STATISTICS = ("estimate", "se", "df", "statistic", "p", "lower", "upper")
@@ -142,18 +143,35 @@ def margins(
     UsageError
         For a name that is no factor of the formula, or options that do not exist.
     """
+    labels, rows, units = mean_functions(
+        design, term, by, weights, unit=unit, occasion=occasion, variance=variance
+    )
+    return Margins(pd.DataFrame(labels, dtype=object), rows, weights, units)
+
+
+def mean_functions(
+    design: Design,
+    term: str | Sequence[str],
+    by: str | Sequence[str] | None,
+    weights: str,
+    *,
+    unit: str | None,
+    occasion: str | None,
+    variance: str = "conditional",
+) -> tuple[dict[str, list[Any]], Floats, Floats | None]:
+    """Do the work of :func:`margins`; the labels are lists, ``term`` varies fastest."""
     check_weights(weights, variance)
     wanted = [*names_of(by), *names_of(term)]  # term varies fastest
     if len(set(wanted)) < len(wanted):
         raise UsageError(f"A factor is named twice: {wanted}.", remedy="Name each factor once.")
     asked = [design.categorical(name) for name in wanted]
     combos = list(itertools.product(*(factor.levels for factor in asked)))
-    keys = pd.DataFrame({n: [c[i] for c in combos] for i, n in enumerate(wanted)}, dtype=object)
-    keys = keys[[*names_of(term), *names_of(by)]]
+    found = {name: [combo[i] for combo in combos] for i, name in enumerate(wanted)}
+    labels = {name: found[name] for name in (*names_of(term), *names_of(by))}
     order = [factor.variables[0] for factor in asked]
     if weights == "counterfactual":
         rows, units = counterfactual(design, order, unit, occasion)
-        return Margins(keys, rows, weights, units if variance == "unconditional" else None)
+        return labels, rows, units if variance == "unconditional" else None
     factors = grid_factors(design)
     rest = [name for name in factors if name not in order]
     levels = {name: factors[name] for name in (*order, *rest)}
@@ -167,9 +185,9 @@ def margins(
     cells = math.prod(len(factors[name]) for name in order)
     blocks = grid.reshape(cells, -1, grid.shape[1])
     if weights == "equal":
-        return Margins(keys, blocks.mean(axis=1))
+        return labels, np.asarray(blocks.mean(axis=1)), None
     share = frequencies(design, {name: factors[name] for name in rest})
-    return Margins(keys, np.asarray((blocks * share[:, None]).sum(axis=1)), weights)
+    return labels, np.asarray((blocks * share[:, None]).sum(axis=1)), None
 
 
 def check_weights(weights: str, variance: str) -> None:
@@ -284,18 +302,7 @@ def differences(means: Margins, factor: Factor, term: str, reference: Any) -> Ma
     UsageError
         If ``reference`` is not a level of ``term``.
     """
-    if reference not in factor.levels:
-        raise UsageError(
-            f"{reference!r} is not a level of {term}.",
-            remedy=f"Levels are: {', '.join(map(repr, factor.levels))}.",
-        )
-    n = len(factor.levels)
-    base = factor.levels.index(reference)
-    others = [i for i in range(n) if i != base]
-    pick = np.array([b * n + i for b in range(len(means.rows) // n) for i in others], dtype=np.intp)
-    against = pick - pick % n + base  # term varies fastest
-    free = (means.rows[pick] != means.rows[against]).any(axis=1)
-    pick, against = pick[free], against[free]
+    pick, against = compared(means.rows, factor, term, reference)
     rows = means.rows[pick] - means.rows[against]
     units = None if means.units is None else means.units[pick] - means.units[against]
     keys = means.keys.iloc[pick].reset_index(drop=True)
@@ -303,6 +310,22 @@ def differences(means: Margins, factor: Factor, term: str, reference: Any) -> Ma
     told[:] = reference
     keys.insert(1, "reference", told)
     return Margins(keys, rows, means.weights, units)
+
+
+def compared(rows: Floats, factor: Factor, term: str, reference: Any) -> tuple[Ints, Ints]:
+    """Return which mean is compared with which; those fixed as equal are left out."""
+    if reference not in factor.levels:
+        raise UsageError(
+            f"{reference!r} is not a level of {term}.",
+            remedy=f"Levels are: {', '.join(map(repr, factor.levels))}.",
+        )
+    n = len(factor.levels)
+    base = factor.levels.index(reference)
+    each = np.arange(len(rows), dtype=np.intp)  # term varies fastest
+    pick = each[each % n != base]
+    against = pick - pick % n + base
+    free = (rows[pick] != rows[against]).any(axis=1)
+    return pick[free], against[free]
 
 
 def tabulate(
