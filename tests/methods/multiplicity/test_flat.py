@@ -40,6 +40,7 @@ def test_against_p_adjust(procedure: str, compare: Callable[..., float]) -> None
     compare(procedure, procedure, oracle, "adjusted p", mine, theirs, abs=1e-12)
 
 
+@settings(max_examples=20, deadline=None)
 @given(P)
 def test_procedures_equal_statsmodels(values: list[float]) -> None:
     for name, other in (("holm", "holm"), ("hochberg", "simes-hochberg"), ("hommel", "hommel")):
@@ -107,6 +108,7 @@ def test_a_failed_analysis_is_not_rejected_even_at_an_alpha_near_one() -> None:
     assert not holm(named([None]), alpha=1.0 - 1e-16 * 2)["rejected"].any()
 
 
+@settings(max_examples=30, deadline=None)
 @given(P)
 def test_adjusted_p_is_never_below_p(values: list[float]) -> None:
     for procedure in (holm, hochberg, hommel, fixed_sequence):
