@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,7 +73,8 @@ def test_agrees_with_lm(model: str) -> None:
     }
     tests = fit.anova().set_index("term")
     compared = 0
-    for row in oracle.itertuples():
+    rows: list[Any] = list(oracle.itertuples())
+    for row in rows:
         value = np.nan if row.value == "NA" else float(row.value)
         what, _, column = row.quantity.partition("_")
         if row.quantity in {"estimate", "se", "p"}:
@@ -119,7 +121,7 @@ def few(data: pd.DataFrame) -> pd.Series[bool]:
         ({"BASE": lambda d: d["BASE"].where(few(d))}, "cannot carry"),
     ],
 )
-def test_failed_fit_has_a_reason(change: dict[str, object], reason: str) -> None:
+def test_failed_fit_has_a_reason(change: dict[str, Any], reason: str) -> None:
     fit = ancova(FORMULAS["additive"], last_visit().assign(**change))
     assert fit.failed is not None
     assert reason in fit.failed
@@ -134,11 +136,14 @@ def test_failed_fit_has_a_reason(change: dict[str, object], reason: str) -> None
     [
         ("AVAL ~ NOPE", {}, "NOPE"),
         ("AVAL ~ BASE", {"se": "hc9"}, "'hc9'"),
+        ("AVAL ~ BASE", {"subject": "SITEID"}, "several rows"),
+        ("AVAL ~ BASE", {"subject": "nobody"}, "nobody"),
+        ("AVAL ~ BASE", {"arm": "TRT01P"}, "adjust="),
         ("SITEID ~ BASE", {}, "not numeric"),
         ("AVAL ~ AVISIT", {}, "only the level"),
     ],
 )
-def test_bad_input(formula: str, options: dict[str, str], words: str) -> None:
+def test_bad_input(formula: str, options: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=re.escape(words)) as caught:
         ancova(formula, last_visit(), **options)
     assert caught.value.remedy
