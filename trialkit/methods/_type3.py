@@ -24,13 +24,17 @@ Floats = npt.NDArray[np.float64]
 
 
 def table(design: Design, test: Callable[[Floats], FTest] | None) -> pd.DataFrame:
-    """Return ``term num_df den_df statistic p``; no rows without a test (a failed fit)."""
-    rows = []
+    """Return ``term num_df den_df statistic p``; no rows without a test (a failed fit).
+
+    A term that the data cannot test, or for which the approximation of the denominator's
+    degrees of freedom breaks down (a handful of participants), has 0 ``num_df`` and no numbers.
+    """
+    rows: list[tuple[str, int, float, float, float]] = []
     for term in design.terms:
         if term.factors and test is not None:
             found = hypothesis(design, term)
-            if len(found):
-                done = test(found)
+            done = test(found) if len(found) else None
+            if done is not None and done.den_df > 0.0 and 0.0 <= done.p <= 1.0:
                 rows.append((term.name, done.num_df, done.den_df, done.f, done.p))
             else:
                 rows.append((term.name, 0, np.nan, np.nan, np.nan))
