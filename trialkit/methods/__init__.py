@@ -38,8 +38,10 @@ _HOMES: dict[str, str] = {
     "proportions": "categorical.proportions",
     "win_odds": "categorical.win_odds",
     # several hypotheses
+    "closed_test": "multiplicity.closure",
     "fallback": "multiplicity.flat",
     "fixed_sequence": "multiplicity.flat",
+    "gatekeeping": "multiplicity.gatekeeping",
     "graph": "multiplicity.graph",
     "hochberg": "multiplicity.flat",
     "holm": "multiplicity.flat",
