@@ -182,6 +182,10 @@ class BinaryFit(PredictorFit):
             cov = _logistic.sandwich(self.design.x, y, fitted, kind)
         return mu.mean(axis=0), jacobian @ cov @ jacobian.T
 
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
     def _one_sided(
         self, term: str, levels: list[object], arms: list[npt.NDArray[np.bool_]]
     ) -> bool:
@@ -193,8 +197,7 @@ class BinaryFit(PredictorFit):
                     f"no Ye variance: {term} {level} has no spread of responses; "
                     "variance='delta' uses the model's covariance instead"
                 )
-                if text not in self.notes:
-                    self.notes.append(text)
+                self._note(text)
                 return True
         return False
 
@@ -234,6 +237,9 @@ class BinaryFit(PredictorFit):
                 estimate = float(row @ self.beta)
                 se = math.sqrt(float(row @ self.covariance @ row))
                 root, lower, upper = self.firth.profile(row, level)
+                if not math.isfinite(root + lower + upper):
+                    self._note("a profile of the penalised likelihood could not be followed")
+                    continue
                 p = math.erfc(abs(root) / math.sqrt(2.0))
                 numbers[i] = (estimate, se, math.inf, root, p, lower, upper)
         columns = list(empty_table([]).columns)

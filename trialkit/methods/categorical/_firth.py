@@ -20,7 +20,7 @@ from trialkit.methods._design import tall_qr
 from trialkit.methods.categorical._logistic import UNSOLVED, Maximum, log_likelihood
 
 Floats = npt.NDArray[np.float64]
-ROUNDS = 500
+ROUNDS = 100
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,26 @@ class Penalised:
             return -math.inf
         return log_likelihood(eta, self.y) + 0.5 * float(size)
 
-    def score(self, beta: Floats) -> tuple[Floats, Floats]:
-        """Return the modified score and the information."""
-        risk = special.expit(self.x @ beta)
-        weight = risk * (1.0 - risk)
-        information = (self.x * weight[:, None]).T @ self.x
+    def score(self, beta: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return the modified score, the information, and minus the score's derivative.
+
+        With ``w = p(1 - p)``, ``t = 1 - 2p``, leverages ``h`` and ``q_ij = x_i'I^-1 x_j`` the
+        derivative is ``X' diag(w (1 + h) - t^2 h / 2) X + X' [t_i w_i q_ij^2 w_j t_j] X / 2``;
+        the double sum goes through third moments of the rows.
+        """
+        x = self.x
+        risk = special.expit(x @ beta)
+        weight, tilt = risk * (1.0 - risk), 1.0 - 2.0 * risk
+        information = (x * weight[:, None]).T @ x
         inverse = np.linalg.inv(information)
-        leverage = weight * np.einsum("ij,jk,ik->i", self.x, inverse, self.x)
-        return self.x.T @ (self.y - risk + leverage * (0.5 - risk)), information
+        half = x @ inverse
+        leverage = weight * np.einsum("ij,ij->i", half, x)
+        score = x.T @ (self.y - risk + leverage * (0.5 - risk))
+        inner = weight * (1.0 + leverage) - 0.5 * tilt**2 * leverage
+        third = np.einsum("i,ia,ib,ic->abc", tilt * weight, x, x, x, optimize=True)
+        moved = np.einsum("abc,bd,ce->ade", third, inverse, inverse, optimize=True)
+        double = np.einsum("ade,fde->af", moved, third)
+        return score, information, (x * inner[:, None]).T @ x + 0.5 * double
 
     def climb(self, beta: Floats, free: Floats) -> tuple[Floats, float] | None:
         """Maximise over ``beta + free @ gamma``; None when the steps do not settle.
@@ -71,15 +83,15 @@ class Penalised:
             return beta, value
         for _ in range(ROUNDS):
             try:
-                score, information = self.score(beta)
+                score, information, curve = self.score(beta)
                 slope = free.T @ score
-                step = np.linalg.solve(free.T @ information @ free, slope)
+                step = _step(free.T @ curve @ free, free.T @ information @ free, slope)
             except np.linalg.LinAlgError:
                 return None
             gain = float(slope @ step)
             if not np.isfinite(gain):
                 return None
-            if gain < 1e-22:
+            if gain < 1e-18:
                 return beta, value
             move = free @ step
             size = min(1.0, 5.0 / max(float(np.abs(self.x @ move).max()), 1e-300))
@@ -88,9 +100,18 @@ class Penalised:
                 size /= 2.0
                 found = self.value(beta + size * move)
             if size <= 1e-8:
-                return (beta, value) if gain < 1e-12 else None
+                return (beta, value) if gain < 1e-10 else None
             beta, value = beta + size * move, found
         return None
+
+
+def _step(curve: Floats, information: Floats, slope: Floats) -> Floats:
+    """Return Newton's step where the surface is concave, else that of Fisher's scoring."""
+    try:
+        np.linalg.cholesky(curve)
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.solve(information, slope), dtype=np.float64)
+    return np.asarray(np.linalg.solve(curve, slope), dtype=np.float64)
 
 
 @dataclass(frozen=True)

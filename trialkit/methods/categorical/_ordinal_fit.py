@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -171,32 +171,24 @@ class OrdinalFit:
             )
         return exponentiate(self.contrast(term, reference=reference, level=level))
 
-    def proportional_odds_test(
-        self, *, information: Literal["observed", "expected"] = "observed"
-    ) -> pd.DataFrame:
+    def proportional_odds_test(self) -> pd.DataFrame:
         """Test that effects are common to the thresholds.
-
-        Parameters
-        ----------
-        information : {"observed", "expected"}
-            For the score tests; ``observed`` gives PROC LOGISTIC's number.
 
         Returns
         -------
         DataFrame
-            ``test`` (``score``; ``likelihood_ratio``, as ``nominal_test`` of R's ordinal),
+            ``test`` (``score``, the number of PROC LOGISTIC; ``score_expected``, which keeps
+            its level better; ``likelihood_ratio``, as ``nominal_test`` of R's ordinal),
             ``term`` (``all`` or a term), ``df statistic p``. Empty for a failed fit and for two
             categories; a test that cannot be done is left out with a note.
         """
-        if information not in ("observed", "expected"):
-            raise UsageError(f"no information {information!r}.", remedy="Use observed or expected.")
         if self.fitted is None or self.model.k < 2:
             return pd.DataFrame(columns=list(_proportionality.COLUMNS))
         terms: dict[str, list[int]] = {}
         for i, column in enumerate(self.common):
             term = self.design.terms[self.design.assign[self.design.kept[column]]].name
             terms.setdefault(term, []).append(i)
-        table, notes = _proportionality.table(self.model, self.fitted, terms, information)
+        table, notes = _proportionality.table(self.model, self.fitted, terms)
         self.notes.extend(note for note in notes if note not in self.notes)
         return table
 

@@ -39,7 +39,13 @@ def by_level(
     for value in factor.levels:
         changed = dict(fit.design.columns)
         changed[factor.variables[0]] = np.full(len(fit.model.y), value, dtype=object)
-        share, slope = average(model_at(fit, changed), fit.fitted.phi, weight, cumulative)
+        model = model_at(fit, changed)
+        if crosses(model, fit.fitted.phi):
+            note = f"no probabilities: the thresholds cross where {term} is {value}"
+            if note not in fit.notes:
+                fit.notes.append(note)
+            return empty(term)
+        share, slope = average(model, fit.fitted.phi, weight, cumulative)
         se = np.sqrt(np.einsum("ij,jk,ik->i", slope, fit.fitted.covariance, slope))
         for i, category in enumerate(fit.levels[1:] if cumulative else fit.levels):
             p, logit = float(share[i]), float(special.logit(share[i]))
@@ -51,6 +57,12 @@ def by_level(
     for i, label in enumerate((term, "category")):
         table.insert(i, label, pd.Series([key[i] for key in keys], dtype=object))
     return table
+
+
+def crosses(model: Cumulative, phi: Floats) -> bool:
+    """Tell whether effects by threshold make a category's probability negative in some row."""
+    steps = np.diff(model.predictors(phi), axis=1)
+    return bool((steps < 0.0).any())
 
 
 def model_at(fit: OrdinalFit, columns: dict[str, npt.NDArray[Any]]) -> Cumulative:

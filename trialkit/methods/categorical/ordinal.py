@@ -21,6 +21,7 @@ from trialkit.methods._predictor import alias_notes
 from trialkit.methods.categorical._cumulative import Cumulative, fit
 from trialkit.methods.categorical._links import LINKS
 from trialkit.methods.categorical._ordinal_fit import OrdinalFit
+from trialkit.methods.categorical._probabilities import crosses
 
 __all__ = ["OrdinalFit", "ordinal"]
 
@@ -91,6 +92,8 @@ def ordinal(
     else:
         found = fit(model)
         failed, fitted = (found, None) if isinstance(found, str) else (None, found)
+        if fitted is not None and len(own) and crosses(model, fitted.phi):
+            notes.append("the thresholds cross for some participants: a probability is negative")
     kind = "partial proportional odds" if len(own) else "proportional odds"
     name = kind if link == "logit" else f"cumulative {link} model"
     return OrdinalFit(
