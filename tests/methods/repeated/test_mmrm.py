@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -13,32 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from trialkit.errors import UsageError
 from trialkit.methods import ancova, mmrm
 from trialkit.methods._design import build_design
 from trialkit.methods.repeated.fit import fit_arrays, lay_out
-from trialkit.methods.repeated.result import MMRMFit
 
 OWN = Path(__file__).parent.parent.parent / "oracles" / "mmrm"
 FORMULA = "AVAL ~ BASE*AVISIT + TRT01P*AVISIT"
 KEYS = {"subject": "USUBJID", "visit": "AVISIT"}
-DF = {"Satterthwaite": "satterthwaite", "Kenward-Roger": "kenward_roger_linear"}
-FEV = [
-    "fev|nobl|us|REML|Satterthwaite|default",
-    "fev|bl|us|REML|Satterthwaite|default",
-    "fev|nobl|us|REML|Kenward-Roger|Kenward-Roger-Linear",
-    "fev|bl|us|REML|Kenward-Roger|Kenward-Roger-Linear",
-    "fev|nobl|us|ML|Satterthwaite|default",
-    "fev|nobl|us grouped by ARMCD|REML|Satterthwaite|default",
-    "fev|nobl|us weighted|REML|Satterthwaite|default",
-]
-BCVA = [
-    "bcva|us|REML|Satterthwaite|default",
-    "bcva|us|REML|Kenward-Roger|Kenward-Roger-Linear",
-]
 
 
 def r_name(name: str) -> str:
@@ -48,77 +29,6 @@ def r_name(name: str) -> str:
 def parts(name: str) -> str:
     """An interaction's name without the order of its factors."""
     return ":".join(sorted(name.split(":")))
-
-
-def check_against_mmrm(fit: MMRMFit, oracle: dict[str, Any]) -> None:
-    """R mmrm with a tightened optimiser: all within 1e-6 relative, -2RLL within 1e-8."""
-    assert fit.failed is None
-    assert (fit.n, fit.n_subjects) == (oracle["n_obs"], oracle["n_subjects"])
-    assert fit.minus2_loglik == pytest.approx(oracle["deviance"], abs=1e-8, rel=0)
-    close = {"rtol": 1e-6, "atol": 0.0}
-    if fit.reml:  # for ML, SAS counts the coefficients too and mmrm does not
-        np.testing.assert_allclose([fit.aic, fit.bic], [oracle["AIC"], oracle["BIC"]], rtol=1e-10)
-    mine = fit.coefficients.assign(term=lambda t: t["term"].map(r_name)).set_index("term")
-    theirs = pd.DataFrame(oracle["coef"]).set_index("term")
-    np.testing.assert_allclose(
-        mine.loc[theirs.index, ["estimate", "se", "df"]], theirs[["estimate", "se", "df"]], **close
-    )
-    np.testing.assert_allclose(mine.loc[theirs.index, "p"], theirs["p"], rtol=1e-4)
-    if isinstance(oracle["varcor"].get("values"), list):
-        visits = oracle["varcor"]["names"]
-        np.testing.assert_allclose(
-            fit.covariance.loc[visits, visits], oracle["varcor"]["values"], rtol=1e-5
-        )
-    means = fit.lsmeans("ARMCD", by="AVISIT").set_index(["ARMCD", "AVISIT"])
-    for row in oracle["lsmeans"]:
-        np.testing.assert_allclose(
-            means.loc[(row["ARMCD"], row["AVISIT"]), ["estimate", "se", "df"]].astype(float),
-            [row["emmean"], row["SE"], row["df"]],
-            **close,
-        )
-    for row in oracle["diffs"]:
-        level, reference = row["contrast"].split(" - ")
-        found = fit.contrast("ARMCD", reference=reference, by="AVISIT")
-        found = found.set_index(["ARMCD", "AVISIT"]).loc[(level, row["AVISIT"])]
-        np.testing.assert_allclose(
-            found[["estimate", "se", "df", "statistic", "lower", "upper"]].astype(float),
-            [row[k] for k in ("estimate", "SE", "df", "t.ratio", "lower.CL", "upper.CL")],
-            **close,
-        )
-    tests = fit.anova().set_index("term")
-    for row in oracle["f_tests"]:
-        found = tests.loc["RACE" if "RACE" in row["pattern"] else "ARMCD:AVISIT"]
-        np.testing.assert_allclose(
-            found[["num_df", "den_df", "statistic"]].astype(float),
-            [row["num_df"], row["denom_df"], row["F"]],
-            **close,
-        )
-
-
-@pytest.mark.parametrize("label", FEV)
-def test_fev_agrees_with_r_mmrm(shared: Path, label: str) -> None:
-    oracle = json.loads((shared / "oracles/mmrm_fev_r.json").read_text())["fits"][label]
-    data = pd.read_csv(shared / "oracles/fev_data.csv")
-    data["SEX"] = pd.Categorical(data["SEX"], categories=["Male", "Female"])
-    fit = mmrm(
-        oracle["formula"].split(" + us(")[0],
-        data,
-        **KEYS,
-        reml=oracle["reml"],
-        df=DF[oracle["df_method"]],
-        group="ARMCD" if "grouped" in label else None,
-        weights="WEIGHT" if "weighted" in label else None,
-    )
-    check_against_mmrm(fit, oracle)
-    assert fit.n_missing == 263
-
-
-@pytest.mark.parametrize("label", BCVA)
-def test_bcva_agrees_with_r_mmrm(shared: Path, label: str) -> None:
-    oracle = json.loads((shared / "oracles/mmrm_bcva_r.json").read_text())["fits"][label]
-    data = pd.read_csv(shared / "oracles/bcva_data.csv")
-    formula = oracle["formula"].split(" + us(")[0]
-    check_against_mmrm(mmrm(formula, data, **KEYS, df=DF[oracle["df_method"]]), oracle)
 
 
 def own_data() -> pd.DataFrame:
@@ -338,127 +248,6 @@ def test_gradient_vanishes_and_hessian_is_the_derivative() -> None:
             assert gradient[i] == pytest.approx((up.value - down.value) / 2e-5, abs=1e-5)
             slope = likelihood.derivatives(up)[0] - likelihood.derivatives(down)[0]
             np.testing.assert_allclose(hessian[i], slope / 2e-5, rtol=1e-6, atol=1e-5)
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    n=st.integers(4, 40),
-    visits=st.integers(2, 5),
-    missing=st.floats(0.0, 0.6),
-    df=st.sampled_from(["satterthwaite", "kenward_roger_linear"]),
-)
-def test_any_design_gives_sound_numbers_or_says_why(
-    seed: int, n: int, visits: int, missing: float, df: str
-) -> None:
-    data = trial(seed, n=n, visits=visits, missing=missing)
-    try:
-        fit = mmrm(FORMULA, data, **KEYS, df=df)
-    except UsageError:
-        return  # too few subjects left to have two arms or two visits
-    table = pd.concat([fit.coefficients, fit.contrast("TRT01P", reference="A", by="AVISIT")])
-    tests = fit.anova()
-    if fit.failed is not None:
-        assert table.empty
-        assert tests.empty
-        assert np.isnan(fit.minus2_loglik)
-        return
-    can = table["estimate"].notna()
-    numbers = table.loc[can, NUMBERS].to_numpy(dtype=float)
-    assert np.isfinite(numbers).all()
-    assert (table.loc[can, "se"] > 0).all()
-    assert table.loc[can, "p"].between(0, 1).all()
-    assert tests.loc[tests.num_df > 0, "p"].between(0, 1).all()
-    assert np.linalg.eigvalsh(fit.covariance.to_numpy()).min() > 0
-
-
-def without(data: pd.DataFrame, gone: pd.Series[bool]) -> pd.DataFrame:
-    return data.assign(AVAL=data["AVAL"].where(~gone))
-
-
-def test_empty_arm_at_a_visit_is_named_and_not_estimated() -> None:
-    data = trial(9)
-    fit = mmrm(FORMULA, without(data, (data.TRT01P == "B") & (data.AVISIT == "V2")), **KEYS)
-    assert fit.failed is None
-    assert fit.aliased == ["TRT01P[T.B]:AVISIT[T.V2]"]
-    table = fit.contrast("TRT01P", reference="A", by="AVISIT").set_index("AVISIT")
-    assert table.loc["V2", NUMBERS].isna().all()
-    assert table.drop("V2")[NUMBERS].notna().to_numpy().all()
-    assert "TRT01P[T.B]:AVISIT[T.V2]" in fit.summary()
-
-
-def failures() -> dict[str, tuple[pd.DataFrame, str]]:
-    data = trial(10, n=40)
-    odd = data["USUBJID"].str[-1].isin(list("01234"))
-    copies = data.assign(AVAL=data["USUBJID"].str[1:].astype(float) + (data["AVISIT"] == "V1"))
-    first = data.dropna()["USUBJID"].value_counts().idxmax()
-    lone = (data["AVISIT"] == "V3") & (data["USUBJID"] != first)
-    return {
-        "never together": (
-            without(data, ((data.AVISIT == "V1") & odd) | ((data.AVISIT == "V2") & ~odd)),
-            "both V1 and V2",
-        ),
-        "one value at a visit": (without(data, lone), "visit V3 exactly"),
-        "constant outcome": (data.assign(AVAL=1.0), "exactly"),
-        "constant visit": (data.assign(AVAL=data.AVAL.where(data.AVISIT != "V0", 2.0)), "visit V0"),
-        "visits that repeat each other": (copies, "singular"),
-        "more coefficients than rows": (
-            data.iloc[:10].assign(AVAL=np.arange(10.0)),
-            "cannot carry",
-        ),
-    }
-
-
-@pytest.mark.parametrize("case", list(failures()))
-def test_failed_fit_has_a_reason_and_no_number(case: str) -> None:
-    data, reason = failures()[case]
-    fit = mmrm(FORMULA, data, **KEYS)
-    assert fit.failed is not None
-    assert reason in fit.failed
-    assert not fit.converged
-    assert fit.coefficients.empty
-    assert fit.lsmeans("TRT01P", by="AVISIT").empty
-    assert list(fit.contrast("TRT01P", reference="A", by="AVISIT").columns) == [
-        "TRT01P",
-        "reference",
-        "AVISIT",
-        *NUMBERS,
-    ]
-    assert fit.anova().empty
-    assert fit.covariance.isna().to_numpy().all()
-    assert fit.failed in fit.summary()
-    assert fit.failed in fit._repr_html_()
-
-
-def bad_calls() -> dict[str, tuple[pd.DataFrame, dict[str, Any], str]]:
-    data = trial(11, n=20)
-    twice = pd.concat([data, data[data.AVISIT == "V1"]])
-    infinite = data.assign(AVAL=data.AVAL.where(data.USUBJID != "S0001", np.inf))
-    return {
-        "repeated visit": (twice, {}, "repeat a visit"),
-        "unknown column": (data, {"formula": "AVAL ~ NOPE*AVISIT"}, "NOPE"),
-        "unknown subject": (data.drop(columns="USUBJID"), {}, "USUBJID"),
-        "one arm": (data.assign(TRT01P="A"), {}, "TRT01P has only the level"),
-        "one visit": (data[data.AVISIT == "V1"], {"formula": "AVAL ~ TRT01P"}, "only the visit"),
-        "text outcome": (data.assign(AVAL=data.AVAL.astype(str)), {}, "not numeric"),
-        "infinite": (infinite, {}, "infinite"),
-        "no baseline": (data.assign(BASE=np.nan), {}, "No row"),
-        "structure": (data, {"covariance": "ar2"}, "'ar2'"),
-        "df": (data, {"df": "exact"}, "'exact'"),
-        "Kenward-Roger with ML": (data, {"df": "kenward_roger_linear", "reml": False}, "REML"),
-        "no outcome": (data, {"formula": "~ TRT01P"}, "no outcome"),
-        "code": (data, {"formula": "AVAL ~ TRT01P + I(BASE.mean())"}, "not supported"),
-        "negative weight": (data.assign(W=-1.0), {"weights": "W"}, "positive"),
-        "group moves": (data, {"group": "AVISIT"}, "more than one level"),
-    }
-
-
-@pytest.mark.parametrize("case", list(bad_calls()))
-def test_bad_input_is_refused_with_a_remedy(case: str) -> None:
-    data, options, words = bad_calls()[case]
-    with pytest.raises(UsageError, match=re.escape(words)) as caught:
-        mmrm(**{"formula": FORMULA, **options}, data=data, **KEYS)
-    assert caught.value.remedy
 
 
 def test_missing_rows_are_counted() -> None:

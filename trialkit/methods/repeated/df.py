@@ -46,6 +46,9 @@ DF_METHODS = {
     "residual": "residual",
     "between_within": "between-within",
 }
+#: A covariance of contrasts with a smaller eigenvalue (as a correlation) is singular.
+REGULAR = 1e-10
+NO_TEST = FTest(0, float("nan"), float("nan"), float("nan"))
 KENWARD_ROGER = ("kenward_roger_linear", "kenward_roger")
 
 
@@ -75,6 +78,7 @@ class MmrmInference:
     ) -> None:
         reduction = likelihood.patterns.reduction
         self.failed: str | None = None
+        self.notes: list[str] = []
         self.method = df
         self.reduction = reduction
         self.a = optimum.point.a
@@ -98,6 +102,7 @@ class MmrmInference:
             assert rows is not None
             self.sandwich = Sandwich(rows, likelihood.patterns, optimum.point, se)
             self.adjusted, self.failed = self.sandwich.covariance, self.sandwich.failed
+            self.notes = self.sandwich.notes
         self.fixed: Floats | None = None
         if df == "residual":
             free = likelihood.patterns.n_obs - likelihood.patterns.p
@@ -143,19 +148,27 @@ class MmrmInference:
             return np.asarray(2.0 * variance**2 / spread)
 
     def f_test(self, rows: Floats) -> FTest:
-        """Test that all rows are zero; rows must be linearly independent."""
+        """Test that all rows are zero; rows must be linearly independent.
+
+        Without numbers, and with ``num_df`` 0, where their covariance is singular (an empirical
+        one of fewer subjects than rows) or the degrees of freedom are not positive.
+        """
         inner = self.reduced(rows)
         delta = rows @ self.beta / self.reduction.scale
+        spread = inner @ self.adjusted @ inner.T
+        if not regular(spread):
+            return NO_TEST
         if len(rows) == 1:
-            variance = float((inner @ self.adjusted @ inner.T)[0, 0])
-            f, den = float(delta[0] ** 2 / variance), float(self.degrees(rows, inner)[0])
+            f, den = float(delta[0] ** 2 / spread[0, 0]), float(self.degrees(rows, inner)[0])
         elif self.fixed is not None:
-            wald = delta @ np.linalg.solve(inner @ self.adjusted @ inner.T, delta)
+            wald = delta @ np.linalg.solve(spread, delta)
             f, den = float(wald / len(rows)), float(self.degrees(rows, inner).min())
         elif self.method == "satterthwaite":
             f, den = self.satterthwaite_f(inner, delta)
         else:
             f, den = self.kenward_roger_f(inner, delta)
+        if not (f >= 0.0 and den > 0.0):
+            return NO_TEST
         return FTest(len(rows), den, f, float(special.fdtrc(len(rows), den, f)))
 
     def satterthwaite_f(self, inner: Floats, delta: Floats) -> tuple[float, float]:
@@ -191,6 +204,15 @@ class MmrmInference:
         scale = den / (mean * (den - 2.0))
         wald = delta @ np.linalg.solve(inner @ self.adjusted @ inner.T, delta)
         return float(scale * wald / q), float(den)
+
+
+def regular(spread: Floats) -> bool:
+    """Whether a covariance is positive definite, judged by its correlations."""
+    variance = np.diagonal(spread)
+    if not (variance > 0.0).all():
+        return False
+    size = np.sqrt(variance)
+    return bool(np.linalg.eigvalsh(spread / np.outer(size, size)).min() > REGULAR)
 
 
 def between_within(rows: Rows) -> Floats:

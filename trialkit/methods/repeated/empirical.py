@@ -102,7 +102,7 @@ class Sandwich:
 
     def __init__(self, rows: Rows, patterns: Patterns, at: Point, kind: str) -> None:
         self.a, self.kind = at.a, kind
-        self.failed: str | None = None
+        self.alone = False
         r, start, scale = patterns.reduction.r, patterns.reduction.start, patterns.reduction.scale
         root = np.ones(len(rows.y)) if rows.weights is None else np.sqrt(rows.weights)
         x = solve_triangular(r, (rows.x * root[:, None]).T, trans="T").T
@@ -124,14 +124,30 @@ class Sandwich:
         self.x, self.g = np.concatenate(own_x), np.concatenate(loaded)
         self.first = np.flatnonzero(np.diff(np.concatenate(owner), prepend=-1))
 
+    @property
+    def failed(self) -> str | None:
+        """Why there is no covariance, or None."""
+        if self.alone and self.kind == "cr3":
+            return "a coefficient rests on one subject alone, so that CR3 is not defined"
+        return None
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the standard errors must know."""
+        if self.alone:
+            return [
+                "a coefficient rests on one subject alone, which the model fits exactly: "
+                "empirical standard errors leave that subject's variation out"
+            ]
+        return []
+
     def load(self, x: Floats) -> Floats:
         """Return ``K_i x_i`` of the subjects of one pattern, shape (s, a, p)."""
-        if self.kind == "cr0":
-            return x
         values, vectors = np.linalg.eigh(np.eye(x.shape[1]) - x @ self.a @ x.swapaxes(1, 2))
         alone = values < LEVERAGE
-        if self.kind == "cr3" and alone.any():
-            self.failed = "a coefficient rests on one subject alone, so that CR3 is not defined"
+        self.alone |= bool(alone.any())
+        if self.kind == "cr0":
+            return x
         power = -0.5 if self.kind == "cr2" else -1.0
         factor = np.where(alone, 0.0, np.where(alone, 1.0, values) ** power)
         return np.asarray(vectors @ (factor[:, :, None] * (vectors.swapaxes(1, 2) @ x)))

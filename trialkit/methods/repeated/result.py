@@ -142,6 +142,7 @@ class MMRMFit(Readings):
             structure=structure,
             df=df,
             se=se,
+            notes=list(inference.notes) if inference is not None else [],
         )
 
     @property
