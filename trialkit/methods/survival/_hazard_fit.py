@@ -16,7 +16,8 @@ from trialkit.errors import UsageError
 from trialkit.methods._design import Design, build_design, parse
 from trialkit.methods._marginal import check_level, empty_table, objects, statistics
 from trialkit.methods._predictor import PredictorFit, exponentiate
-from trialkit.methods.survival._partial import PartialFit, collapse, fit_partial, score_residuals
+from trialkit.methods.survival._likelihood import score_residuals
+from trialkit.methods.survival._partial import PartialFit, collapse, fit_partial
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]

@@ -30,8 +30,9 @@ import pandas as pd
 from trialkit.errors import UsageError
 from trialkit.methods._design import levels_of
 from trialkit.methods._marginal import STATISTICS, check_level, empty_table, objects, statistics
-from trialkit.methods.survival._intervals import Gaps, Intervals, read_intervals
-from trialkit.methods.survival._outcome import codes_of, moments_of, place_of, z_of
+from trialkit.methods.survival._intervals import Gaps, read_intervals
+from trialkit.methods.survival._mean_curve import CURVE, Part
+from trialkit.methods.survival._outcome import codes_of, moments_of, place_of
 from trialkit.methods.survival._partial import NO_EVENT
 
 if TYPE_CHECKING:
@@ -39,10 +40,6 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
-
-_CURVE = ("time", "estimate", "se", "lower", "upper", "at_risk", "events", "deaths")
-#: Cells of participants by times handled at once.
-_BLOCK = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ class MeanCountFit:
         observation just before the time of the last step.
         """
         moments = moments_of(times)
-        names = [self._key, *_CURVE[:6]]
+        names = [self._key, *CURVE[:6]]
         if self.failed:
             return pd.DataFrame({name: pd.Series(dtype=object) for name in names})
         rows = []
@@ -99,7 +96,7 @@ class MeanCountFit:
             known = own["time"].to_numpy()
             for moment in moments:
                 row = own.iloc[int(np.searchsorted(known, moment, side="right")) - 1]
-                values = [row[c] if moment <= last else math.nan for c in _CURVE[1:5]]
+                values = [row[c] if moment <= last else math.nan for c in CURVE[1:5]]
                 at_risk = (part.start < moment) & (moment <= part.stop)
                 risk = int(at_risk.sum()) if moment > 0.0 else part.subjects
                 rows.append([name, float(moment), *values, risk])
@@ -157,7 +154,7 @@ class MeanCountFit:
         if self.failed:
             return f"{head}\nfailed: {self.failed}"
         last = self.curves.groupby(self._key, sort=False, observed=True).tail(1)
-        tables = [self.n_groups, last[[self._key, *_CURVE[:5]]]]
+        tables = [self.n_groups, last[[self._key, *CURVE[:5]]]]
         shown = [t.to_string(index=False, float_format=lambda v: f"{v:.6g}") for t in tables]
         return "\n".join([head, *self.notes, *shown])
 
@@ -255,106 +252,3 @@ def mean_cumulative_count(
         failed=failed,
         _parts=tuple(parts),
     )
-
-
-@dataclass(frozen=True)
-class Part:
-    """One group's intervals, by participant (codes from 0) and time."""
-
-    start: Floats
-    stop: Floats
-    event: npt.NDArray[np.bool_]
-    death: npt.NDArray[np.bool_]
-    first: Ints
-
-    @classmethod
-    def build(cls, spans: Intervals, own: npt.NDArray[np.bool_]) -> Part:
-        """Take the group's intervals."""
-        subject = spans.subject[own]
-        first = np.flatnonzero(np.concatenate([[True], subject[1:] != subject[:-1]]))
-        return cls(spans.start[own], spans.stop[own], spans.event[own], spans.death[own], first)
-
-    @property
-    def subjects(self) -> int:
-        """Participants."""
-        return len(self.first)
-
-    def counts(self, key: str, name: Any) -> dict[str, Any]:
-        """Return the group's row of counts."""
-        with_event = np.add.reduceat(self.event, self.first, dtype=np.intp) > 0
-        return {
-            key: name,
-            "subjects": self.subjects,
-            "with_event": int(with_event.sum()),
-            "events": int(self.event.sum()),
-            "deaths": int(self.death.sum()),
-            "person_time": float((self.stop - self.start).sum()),
-            "last": float(self.stop.max()),
-        }
-
-    def curve(self, key: str, name: Any, level: float) -> pd.DataFrame:
-        """Return the group's curve."""
-        time = np.unique(self.stop[self.event | self.death])
-        place = np.searchsorted(time, self.stop)
-        size = len(time)
-        risk = np.zeros(size)
-        for rows in self._blocks(size):
-            risk += self._at_risk(rows, time).sum(axis=0)
-        events = np.bincount(place[self.event], minlength=size).astype(np.float64)
-        deaths = np.bincount(place[self.death], minlength=size).astype(np.float64)
-        alive = np.cumprod(1.0 - deaths / risk)
-        before = np.concatenate([[1.0], alive[:-1]]) if size else alive
-        rate = events / risk
-        mean = np.cumsum(before * rate)
-        left = risk - deaths
-        inverse = np.divide(1.0, left, out=np.zeros(size), where=left > 0.0)
-        variance = np.zeros(size)
-        for rows in self._blocks(size):
-            here = self._at_risk(rows, time)
-            jump = self._jumps(rows, place, self.event, size) - here * rate
-            fall = (self._jumps(rows, place, self.death, size) - here * (deaths / risk)) * inverse
-            each = np.cumsum(before / risk * jump, axis=1)
-            each -= mean * np.cumsum(fall, axis=1) - np.cumsum(mean * fall, axis=1)
-            variance += (each**2).sum(axis=0)
-        se = np.sqrt(variance)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            width = np.exp(np.where(mean > 0.0, z_of(level) * se / mean, 0.0))
-        columns = (time, mean, se, mean / width, mean * width, risk, events, deaths)
-        head = (0.0, 0.0, 0.0, 0.0, 0.0, float(self.subjects), 0.0, 0.0)
-        full = {n: np.append(h, c) for n, h, c in zip(_CURVE, head, columns, strict=True)}
-        frame = pd.DataFrame(full).astype({"at_risk": int, "events": int, "deaths": int})
-        frame.insert(0, key, objects([name] * len(frame)))
-        return frame
-
-    def _blocks(self, size: int) -> list[slice]:
-        """Return runs of whole participants' rows with a bounded number of cells."""
-        ends = np.append(self.first[1:], len(self.stop))
-        out, begin, most = [], 0, max(1, _BLOCK // max(size, 1))
-        while begin < len(self.first):
-            end = begin + 1
-            while end < len(self.first) and ends[end] - self.first[begin] <= most:
-                end += 1
-            out.append(slice(begin, end))
-            begin = end
-        return out
-
-    def _rows(self, people: slice) -> tuple[slice, Ints]:
-        """Return the rows of some participants, and where each begins among them."""
-        low = int(self.first[people.start])
-        whole = people.stop == len(self.first)
-        high = len(self.stop) if whole else int(self.first[people.stop])
-        return slice(low, high), self.first[people] - low
-
-    def _at_risk(self, people: slice, time: Floats) -> Floats:
-        """Return whether each participant is at risk at each time, shape (people, D)."""
-        rows, first = self._rows(people)
-        inside = (self.start[rows, None] < time) & (time <= self.stop[rows, None])
-        return np.asarray(np.add.reduceat(inside, first, axis=0, dtype=np.float64))
-
-    def _jumps(self, people: slice, place: Ints, kind: npt.NDArray[np.bool_], size: int) -> Floats:
-        """Return each participant's events or deaths at each time, shape (people, D)."""
-        rows, first = self._rows(people)
-        hits = np.zeros((rows.stop - rows.start, size))
-        own = np.flatnonzero(kind[rows])
-        hits[own, place[rows][own]] = 1.0
-        return np.asarray(np.add.reduceat(hits, first, axis=0))

@@ -22,8 +22,8 @@ from scipy import special, stats
 from trialkit.errors import UsageError
 from trialkit.methods._marginal import objects
 from trialkit.methods.survival._hazard_fit import HazardFit, quadratic
+from trialkit.methods.survival._likelihood import Problem
 from trialkit.methods.survival._outcome import one_of
-from trialkit.methods.survival._partial import Problem
 from trialkit.methods.survival._risk_sets import RiskSets
 
 if TYPE_CHECKING:
