@@ -34,7 +34,7 @@ def table(design: Design, test: Callable[[Floats], FTest] | None) -> pd.DataFram
         if term.factors and test is not None:
             found = hypothesis(design, term)
             done = test(found) if len(found) else None
-            if done is not None and done.den_df > 0.0 and 0.0 <= done.p <= 1.0:
+            if done is not None and done.den_df > 0.0 and done.f >= 0.0:
                 rows.append((term.name, done.num_df, done.den_df, done.f, done.p))
             else:
                 rows.append((term.name, 0, np.nan, np.nan, np.nan))
