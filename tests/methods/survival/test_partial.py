@@ -145,7 +145,7 @@ def test_any_data_give_a_maximum_or_a_reason(
 ) -> None:
     rng = np.random.default_rng(seed)
     start = rng.integers(0, width, n).astype(float)
-    stop = start + rng.integers(1, width + 1, n)
+    stop = start + rng.integers(1, width + 1, n).astype(float)
     x = rng.normal(size=(n, p)) * spread
     x[:, 0] = rng.random(n) < 0.5
     strata = rng.integers(0, 2, n)

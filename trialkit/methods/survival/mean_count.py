@@ -12,8 +12,9 @@ The variance sums the squares of each participant's influence on the estimate,
 ``sum over u <= t of S(u-) dM(u) / Y(u) - sum over v <= t of (m(t) - m(v)) dD(v) / (Y(v) - d(v))``
 
 with m the estimate, S the survival, Y at risk, d deaths, and dM and dD the participant's events
-and deaths minus those expected. It is the infinitesimal jackknife, without approximation; Ghosh
-and Lin have Y(v) for Y(v) - d(v), the same where times are continuous.
+and deaths minus those expected. It is the infinitesimal jackknife (the exact derivative in the
+participants' weights), with the same limit as the influence functions of Ghosh and Lin, which
+are derived for continuous times.
 """
 
 from __future__ import annotations
