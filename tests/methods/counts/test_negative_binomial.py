@@ -15,43 +15,54 @@ from trialkit.errors import UsageError
 from trialkit.methods import negative_binomial
 from trialkit.methods.counts.negative_binomial import POISSON_LIMIT
 
+Compare = Callable[..., float]
 
-def test_epil_equals_the_joint_observed_information(shared: Path) -> None:
+
+def test_epil_equals_the_joint_observed_information(compare: Compare, shared: Path) -> None:
     folder = shared / "oracles"
     oracle = json.loads((folder / "survival_counts_ordinal.json").read_text())["results"]
     wanted = oracle["epil_nb_joint_observed_information"]
     data = pd.read_csv(folder / "epil_total.csv").assign(log_base=lambda d: np.log(d["base"] / 4))
-    fit = negative_binomial("y ~ trt + log_base", data)
-    table = fit.coefficients
-    assert table["estimate"].to_numpy()[1:] == pytest.approx(wanted["coef"][1:], rel=1e-6)
-    assert table["se"].to_numpy()[1:] == pytest.approx(wanted["se"][1:], rel=1e-6)
-    assert fit.dispersion == pytest.approx(wanted["k"], rel=1e-6)
-    assert fit.loglik == pytest.approx(wanted["loglik"], abs=1e-8)
+    formula = "y ~ trt + log_base"
+    fit = negative_binomial(formula, data, exposure="weeks")
+    first = ("negative_binomial", "joint information", "R 4.2.2 joint likelihood, MASS epil totals")
+    compare(*first, "estimates", fit.coefficients["estimate"], wanted["coef"], rel=1e-6)
+    compare(*first, "SE", fit.coefficients["se"], wanted["se"], rel=1e-6)
+    compare(*first, "dispersion", fit.dispersion, wanted["k"], rel=1e-6)
+    compare(*first, "log-likelihood", fit.loglik, wanted["loglik"], abs=1e-8)
+    known = oracle["epil_glmnb"]
+    fit = negative_binomial(formula, data, exposure="weeks", information="conditional")
+    first = ("negative_binomial", "conditional information", "R 4.2.2 glm.nb, MASS epil totals")
+    table = pd.DataFrame(known["coef"])
+    compare(*first, "estimates", fit.coefficients["estimate"], table["Estimate"], rel=1e-6)
+    compare(*first, "SE", fit.coefficients["se"], table["Std. Error"], rel=1e-6)
+    compare(*first, "dispersion", 1.0 / fit.dispersion, known["theta"], rel=1e-6)
 
 
-def test_camis_equals_sas_genmod(shared: Path) -> None:
-    """Coefficients, standard errors and LS-means to SAS's printed digits."""
+def test_camis_equals_sas_genmod(compare: Compare, shared: Path) -> None:
+    """Coefficients, standard errors and LS-means to the printed digits of SAS and R."""
     folder = shared / "oracles"
     wanted = json.loads((folder / "published_sas_r.json").read_text())["negative_binomial"]
     data = pd.read_csv(folder / "camis_negbin.csv").assign(years=lambda d: np.exp(d["logtime"]))
-    fit = negative_binomial("y ~ grpc + x1 + x2", data, exposure="years")
-    names = {
-        "Intercept": "(Intercept)",
-        "grpc[T.Trt]": "grpcTrt",
-        "x1": "x1",
-        "x2[T.B]": "x2B",
-        "x2[T.C]": "x2C",
-    }
-    for row in fit.coefficients.to_dict("records"):
-        key = names[row["term"]]
-        assert row["estimate"] == pytest.approx(wanted["estimate"][key], rel=1e-5, abs=1e-8)
-        assert row["se"] == pytest.approx(wanted["se_sas_genmod_joint_observed"][key], rel=1e-5)
-    assert fit.dispersion == pytest.approx(wanted["k"], abs=5e-7)
-    means = fit.means("grpc").set_index("grpc")
-    assert means.loc["Plb", "estimate"] == pytest.approx(
-        wanted["lsmeans_equal"]["Plb"][0], abs=5e-6
-    )
-    assert means.loc["Trt", "se"] == pytest.approx(wanted["lsmeans_equal"]["Trt"][1], abs=5e-4)
+    formula = "y ~ grpc + x1 + x2"
+    fit = negative_binomial(formula, data, exposure="years")
+    keys = ["(Intercept)", "grpcTrt", "x1", "x2B", "x2C"]
+    first = ("negative_binomial", "joint information", "SAS 9.4 GENMOD, CAMIS data")
+    expected = [wanted["estimate"][k] for k in keys]
+    compare(*first, "estimates", fit.coefficients["estimate"], expected, rel=1e-6)
+    expected = [wanted["se_sas_genmod_joint_observed"][k] for k in keys]
+    compare(*first, "SE", fit.coefficients["se"], expected, abs=1e-7)
+    compare(*first, "dispersion", fit.dispersion, wanted["k"], abs=5.1e-7)
+    for weights, key in (("equal", "lsmeans_equal"), ("observed", "lsmeans_om")):
+        means = fit.means("grpc", weights=weights).set_index("grpc")
+        for column, place, digits in (("estimate", 0, 5.1e-5), ("se", 1, 5.1e-4)):
+            expected = [wanted[key][arm][place] for arm in ("Plb", "Trt")]
+            got = means.loc[["Plb", "Trt"], column]
+            compare(*first, f"LS-means, {weights}: {column}", got, expected, abs=digits)
+    fit = negative_binomial(formula, data, exposure="years", information="conditional")
+    first = ("negative_binomial", "conditional information", "R 4.2.2 glm.nb, CAMIS data")
+    expected = [wanted["se_R_glm_nb"][k] for k in keys]
+    compare(*first, "SE", fit.coefficients["se"], expected, abs=1e-7)
     ratio = fit.rate_ratio("grpc", reference="Plb").iloc[0]
     assert ratio["estimate"] == pytest.approx(np.exp(wanted["estimate"]["grpcTrt"]), rel=1e-6)
 

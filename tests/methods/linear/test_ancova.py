@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 
 from trialkit.errors import UsageError
 from trialkit.methods import ancova
+
+Compare = Callable[..., float]
 
 ORACLES = Path(__file__).parent.parent.parent / "oracles"
 FORMULAS = {
@@ -27,29 +30,34 @@ def last_visit() -> pd.DataFrame:
     return data.assign(TRT01P=pd.Categorical(data["TRT01P"], ["Control", "Low", "High"]))
 
 
-def test_fev_visit_4(shared: Path) -> None:
+def test_fev_visit_4(compare: Compare, shared: Path) -> None:
     """survival_counts_ordinal.json: R lm with emmeans, and HC3."""
     everything = json.loads((shared / "oracles/survival_counts_ordinal.json").read_text())
     oracle = everything["results"]["fev_vis4_ancova"]
     data = pd.read_csv(shared / "oracles/fev_data.csv").query("AVISIT == 'VIS4'")
     formula = "FEV1 ~ FEV1_BL + RACE + SEX + ARMCD"
     fit = ancova(formula, data)
+    first = ("ancova", "least squares", "R 4.2.2 lm, emmeans 1.8.4-1, fev_data visit 4")
     want = pd.DataFrame(oracle["coef"])
     columns = ["Estimate", "Std. Error", "t value", "Pr(>|t|)"]
-    np.testing.assert_allclose(
-        fit.coefficients[["estimate", "se", "statistic", "p"]], want[columns], rtol=1e-9
-    )
-    assert fit.sigma == pytest.approx(oracle["sigma"], rel=1e-12)
+    for mine, theirs in zip(["estimate", "se", "statistic", "p"], columns, strict=True):
+        compare(*first, mine, fit.coefficients[mine], want[theirs], rel=1e-9)
+    compare(*first, "residual SD", fit.sigma, oracle["sigma"], rel=1e-12)
     found = fit.contrast("ARMCD", reference="PBO").iloc[0]
     names = {"estimate": "estimate", "se": "SE", "df": "df", "p": "p.value", "upper": "upper.CL"}
     for mine, theirs in names.items():
-        assert found[mine] == pytest.approx(oracle["diff"][0][theirs], rel=1e-9)
-    means = fit.lsmeans("ARMCD")
-    assert means["estimate"].tolist() == pytest.approx([r["emmean"] for r in oracle["lsmeans"]])
-    assert means["se"].tolist() == pytest.approx([r["SE"] for r in oracle["lsmeans"]])
-    robust = ancova(formula, data, se="hc3")
-    np.testing.assert_allclose(robust.coefficients["se"], oracle["se_HC3"], rtol=1e-9)
-    assert "HC3" in robust.variant
+        compare(*first, f"difference: {mine}", found[mine], oracle["diff"][0][theirs], rel=1e-9)
+    for weights, key in (("equal", "lsmeans"), ("observed", "lsmeans_proportional")):
+        means = fit.lsmeans("ARMCD", weights=weights)
+        for mine, theirs in (("estimate", "emmean"), ("se", "SE"), ("lower", "lower.CL")):
+            want_here = [row[theirs] for row in oracle[key]]
+            compare(*first, f"LS-means, {weights}: {mine}", means[mine], want_here, rel=1e-9)
+    for se in ("hc0", "hc3"):
+        robust = ancova(formula, data, se=se)
+        first = ("ancova", se.upper(), "R 4.2.2 sandwich, fev_data visit 4")
+        want_here = oracle[f"se_{se.upper()}"]
+        compare(*first, "SE", robust.coefficients["se"], want_here, rel=1e-9)
+        assert se.upper() in robust.variant
 
 
 @pytest.mark.parametrize("model", list(FORMULAS))
