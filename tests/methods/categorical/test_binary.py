@@ -34,7 +34,7 @@ def oracle(shared: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def trial01(shared: Path) -> BinaryFit:
     data = pd.read_csv(shared / "oracles" / "beeca_trial01.csv", dtype={"trtp": str})
-    fit = binary("aval ~ trtp + bl_cov", data)
+    fit: BinaryFit = binary("aval ~ trtp + bl_cov", data)
     assert (fit.n, fit.n_missing) == (267, 1)
     return fit
 
@@ -397,7 +397,7 @@ def test_unknown_options_are_refused(trial01: BinaryFit, own: pd.DataFrame) -> N
     with pytest.raises(UsageError, match="takes no strata"):
         trial01.standardised("trtp", reference="0", variance="ge", strata="bl_cov")
     with pytest.raises(UsageError, match="estimator"):
-        binary("Y ~ TRT", own, estimator="map")  # type: ignore[arg-type]
+        binary("Y ~ TRT", own, estimator="map")
     with pytest.raises(UsageError, match="penalised"):
         binary("Y ~ TRT", own, estimator="firth", strata="SITE")
     with pytest.raises(UsageError, match="no column"):

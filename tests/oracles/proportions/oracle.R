@@ -15,6 +15,25 @@ for (arm in c("Control", "Robot", "Usual")) {
   out(arm, "clopper_pearson", c("lower", "upper"), binom.test(sum(y), length(y))$conf.int)
 }
 
+# exact conditional odds ratio to full precision (fisher.test and mantelhaen.test stop at 1e-4)
+exact <- function(t) {                # t: arm x outcome x stratum, arm and event first
+  d <- 1; low <- 0
+  for (s in seq_len(dim(t)[3])) {
+    n1 <- sum(t[1, , s]); n0 <- sum(t[2, , s]); m <- sum(t[, 1, s])
+    k <- max(0, m - n0):min(m, n1)
+    w <- choose(n1, k) * choose(n0, m - k)
+    low <- low + k[1]
+    full <- rep(0, length(d) + length(w) - 1)
+    for (i in seq_along(w)) full[i - 1 + seq_along(d)] <- full[i - 1 + seq_along(d)] + w[i] * d
+    d <- full
+  }
+  x <- low + seq_along(d) - 1; seen <- sum(t[1, 1, ])
+  p <- function(b) { w <- d * exp(b * (x - seen)); w / sum(w) }
+  root <- function(f) exp(uniroot(f, c(-9, 9), tol = 1e-13)$root)
+  c(root(function(b) sum(p(b) * x) - seen), root(function(b) sum(p(b)[x >= seen]) - 0.025),
+    root(function(b) 0.025 - sum(p(b)[x <= seen])))
+}
+
 # the maximum under a hypothesis, by a search instead of a formula
 null_risk <- function(x1, n1, x0, n0, p1_of, low, high) {
   f <- function(p0) {
@@ -90,6 +109,8 @@ for (arm in c("Robot", "Usual")) {
   w <- prop.test(c(x1, x0), c(n1, n0), correct = TRUE)
   out(arm, "yates", c("statistic", "p"), c(w$statistic, w$p.value))
   f <- fisher.test(matrix(c(x1, n1 - x1, x0, n0 - x0), 2))
+  out(arm, "exact odds ratio", c("estimate", "lower", "upper"),
+      exact(array(c(x1, x0, n1 - x1, n0 - x0), c(2, 2, 1))))
   out(arm, "fisher", c("estimate", "lower", "upper", "p"), c(f$estimate, f$conf.int, f$p.value))
   for (m in c("RR", "OR")) {
     e <- escalc(m, ai = x1, n1i = n1, ci = x0, n2i = n0)
@@ -102,6 +123,7 @@ for (arm in c("Robot", "Usual")) {
   g <- mantelhaen.test(t, correct = TRUE)
   out(arm, "cmh corrected", c("statistic", "p"), c(g$statistic, g$p.value))
   g <- mantelhaen.test(t, exact = TRUE)
+  out(arm, "exact odds ratio by site", c("estimate", "lower", "upper"), exact(t))
   out(arm, "exact common odds ratio", c("estimate", "lower", "upper", "p"),
       c(g$estimate, g$conf.int, g$p.value))
   tab <- data.frame(ai = t[1, 1, ], bi = t[1, 2, ], ci = t[2, 1, ], di = t[2, 2, ])

@@ -55,13 +55,13 @@ class Cumulative:
     weight: Floats
     k: int
     link: Link
-    upper: Floats = field(init=False, repr=False)
-    lower: Floats = field(init=False, repr=False)
+    ends: Floats = field(init=False, repr=False)
+    open_ends: npt.NDArray[np.bool_] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Lay out the rows of the thresholds above and below each observation."""
-        object.__setattr__(self, "upper", self.rows(self.y))
-        object.__setattr__(self, "lower", self.rows(self.y - 1))
+        """Lay out the rows of the thresholds above each observation, then of those below."""
+        object.__setattr__(self, "ends", np.vstack([self.rows(self.y), self.rows(self.y - 1)]))
+        object.__setattr__(self, "open_ends", np.concatenate([self.y == self.k, self.y == 0]))
 
     @property
     def size(self) -> int:
@@ -88,44 +88,47 @@ class Cumulative:
         out[: self.k] = self.link.quantile(share)
         return out
 
-    def _ends(self, phi: Floats) -> tuple[Floats, Floats]:
-        up, low = self.upper @ phi, self.lower @ phi
-        return np.where(self.y < self.k, up, np.inf), np.where(self.y > 0, low, -np.inf)
-
     def _share(self, up: Floats, low: Floats) -> Floats:
+        """Return F(up) - F(low), by upper tails where both are positive."""
         return np.where(
             low > 0.0,
             self.link.tail(low) - self.link.tail(up),
             self.link.cdf(up) - self.link.cdf(low),
         )
 
+    def _probabilities(self, phi: Floats) -> tuple[Floats, Floats]:
+        """Return the ends' linear predictors (0 where open) and each row's probability."""
+        n = len(self.y)
+        eta = self.ends @ phi
+        up = np.where(self.open_ends[:n], np.inf, eta[:n])
+        low = np.where(self.open_ends[n:], -np.inf, eta[n:])
+        return eta, self._share(up, low)
+
     def loglik(self, phi: Floats) -> float:
         """Return the log-likelihood, minus infinity where thresholds cross."""
-        share = self._share(*self._ends(phi))
-        if not share.min() > 0.0:
-            return -math.inf
-        return float(self.weight @ np.log(share))
+        share = self._probabilities(phi)[1]
+        return float(self.weight @ np.log(share)) if share.min() > 0.0 else -math.inf
 
-    def derivatives(self, phi: Floats) -> tuple[Floats, Floats]:
-        """Return score and observed information."""
-        up, low = self._ends(phi)
-        share = self._share(up, low)
-        finite_up = np.where(np.isfinite(up), up, 0.0)
-        finite_low = np.where(np.isfinite(low), low, 0.0)
-        a = np.where(self.y < self.k, self.link.density(finite_up), 0.0) / share
-        b = np.where(self.y > 0, self.link.density(finite_low), 0.0) / share
-        da = np.where(self.y < self.k, self.link.slope(finite_up), 0.0) / share
-        db = np.where(self.y > 0, self.link.slope(finite_low), 0.0) / share
+    def derivatives(self, phi: Floats) -> tuple[float, Floats, Floats]:
+        """Return log-likelihood, score and observed information.
+
+        Where thresholds cross the log-likelihood is minus infinity and the others are empty.
+        """
+        n = len(self.y)
+        eta, share = self._probabilities(phi)
+        if not share.min() > 0.0:
+            return -math.inf, np.empty(0), np.empty((0, 0))
         w = self.weight
-        score = self.upper.T @ (w * a) - self.lower.T @ (w * b)
-        cross = self.upper.T @ ((w * a * b)[:, None] * self.lower)
-        information = (
-            self.upper.T @ ((w * (a * a - da))[:, None] * self.upper)
-            + self.lower.T @ ((w * (b * b + db))[:, None] * self.lower)
-            - cross
-            - cross.T
+        per = np.concatenate([1.0 / share, -1.0 / share])
+        first = np.where(self.open_ends, 0.0, self.link.density(eta) * per)
+        second = np.where(self.open_ends, 0.0, self.link.slope(eta) * per)
+        ww = np.concatenate([w, w])
+        gradient = self.ends * first[:, None]
+        each = gradient[:n] + gradient[n:]  # the score of each row
+        information = each.T @ (w[:, None] * each) - self.ends.T @ (
+            (ww * second)[:, None] * self.ends
         )
-        return score, information
+        return float(w @ np.log(share)), w @ each, information
 
     def predictors(self, phi: Floats) -> Floats:
         """Return the linear predictor of each threshold, shape (n, k)."""
@@ -156,8 +159,9 @@ class Cumulative:
 
         It does along d exactly when no upper end falls and no lower end rises, and one moves.
         """
-        rows = [self.upper[self.y < self.k], -self.lower[self.y > 0]]
-        return recedes(np.vstack(rows))
+        n = len(self.y)
+        signed = np.vstack([self.ends[:n], -self.ends[n:]])
+        return recedes(signed[~self.open_ends])
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ def fit(model: Cumulative) -> Fitted | str:
     if not settled:
         return UNSOLVED
     try:
-        core = np.linalg.inv(work.derivatives(phi)[1])
+        core = np.linalg.inv(work.derivatives(phi)[2])
     except np.linalg.LinAlgError:
         return UNSOLVED
     if not np.diagonal(core).min() > 0.0:
@@ -232,37 +236,35 @@ def standardise(model: Cumulative) -> tuple[Cumulative, Floats]:
 def _newton(model: Cumulative) -> tuple[Floats, float, float]:
     """Return parameters, log-likelihood and what another step would gain (twice, about)."""
     phi = model.start()
-    loglik = model.loglik(phi)
+    here = model.derivatives(phi)
     gain = math.inf
     for _ in range(ROUNDS):
-        score, information = model.derivatives(phi)
+        loglik, score, information = here
         step = _ascent(score, information)
         if step is None:
             return phi, loglik, math.inf
         gain = float(score @ step)
         size = 1.0
-        found = model.loglik(phi + step)
-        while not found >= loglik - 1e-12 * abs(loglik) and size > 1e-6:
+        here = model.derivatives(phi + step)
+        while not here[0] >= loglik - 1e-12 * abs(loglik) and size > 1e-6:
             size /= 2.0
-            found = model.loglik(phi + size * step)
+            here = model.derivatives(phi + size * step)
         if size <= 1e-6:
             return phi, loglik, 0.0 if gain < 1e-10 else gain
-        phi, loglik = phi + size * step, found
+        phi = phi + size * step
         if gain < SETTLED:
             break
-    return phi, loglik, gain
+    return phi, here[0], gain
 
 
 def _ascent(score: Floats, information: Floats) -> Floats | None:
-    """Return Newton's step, with a ridge where the information is not positive definite."""
+    """Return Newton's step; where the surface is not concave, that of the mirrored curvature."""
     if not np.isfinite(information).all():
         return None
-    ridge = 0.0
-    largest = float(np.abs(np.diagonal(information)).max())
-    for _ in range(12):
-        try:
-            np.linalg.cholesky(information + ridge * np.eye(len(score)))
-            return np.asarray(np.linalg.solve(information + ridge * np.eye(len(score)), score))
-        except np.linalg.LinAlgError:
-            ridge = max(10.0 * ridge, 1e-6 * largest)
-    return None
+    try:
+        np.linalg.cholesky(information)
+        return np.asarray(np.linalg.solve(information, score), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(information)
+        size = np.maximum(np.abs(values), 1e-13 * np.abs(values).max())
+        return np.asarray(vectors @ ((vectors.T @ score) / size), dtype=np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -84,7 +85,8 @@ class OrdinalFit:
     @property
     def threshold_names(self) -> list[str]:
         """Names of the thresholds, ``low|high`` by the categories on both sides."""
-        return [f"{a}|{b}" for a, b in zip(self.levels, self.levels[1:], strict=False)]
+        names = [f"{v:g}" if isinstance(v, float) else str(v) for v in self.levels]
+        return [f"{a}|{b}" for a, b in itertools.pairwise(names)]
 
     @property
     def thresholds(self) -> pd.DataFrame:

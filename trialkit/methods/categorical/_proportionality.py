@@ -57,7 +57,7 @@ def score_test(
     """Return the score chi-square; None when the information is not positive semidefinite."""
     work, back = standardise(freed(model, columns))
     at: Floats = np.asarray(np.linalg.solve(back, embed(model, phi, columns)), dtype=np.float64)
-    score, observed = work.derivatives(at)
+    _, score, observed = work.derivatives(at)
     matrix = work.expected_information(at) if expected else observed
     values, vectors = np.linalg.eigh(matrix)
     tiny = 1e-9 * float(values.max())

@@ -66,8 +66,9 @@ def win_odds(
     higher : {"better", "worse"} or a sequence of them
         Which end of each column of ``value`` is good.
     df : {"normal", "satterthwaite"}
-        Normal quantiles, or those of t with Brunner and Munzel's degrees of freedom, which
-        keeps the level better in small trials.
+        Normal quantiles, or those of t with Brunner and Munzel's degrees of freedom, which are
+        wider. On the log scale of the intervals normal quantiles are already on the safe side
+        in small trials.
     level : float
         Coverage, in (0, 1).
 
