@@ -101,7 +101,7 @@ class Request:
             and self.at is not None
             and not self.estimate_options
             and set(self.options) <= {"se"}
-            and self.options.get("se", "classical") == "classical"
+            and self.options.get("se") in (None, "classical")
             and response == outcome
             and not any(outcome in name for name in used)
         )

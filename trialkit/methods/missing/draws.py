@@ -28,6 +28,8 @@ METHODS = {
 BURN_IN = 50
 #: Second and further bootstrap samples that may replace one whose model cannot be fitted.
 ATTEMPTS = 20
+#: Stream of the imputed values, apart from those of the parameters.
+VALUES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class Draws:
     Parameters
     ----------
     values : ndarray, shape (M, number of missing values)
+    gamma : ndarray, shape (M, p)
+    sigma : ndarray, shape (M, G, m, m)
+        Parameters of each imputation in reduced coordinates.
     diagnostics : DataFrame or None
         Of the chains.
     replaced : int
@@ -44,6 +49,8 @@ class Draws:
     """
 
     values: Floats = field(repr=False)
+    gamma: Floats = field(repr=False)
+    sigma: Floats = field(repr=False)
     diagnostics: pd.DataFrame | None
     replaced: int
 
@@ -116,7 +123,7 @@ def draw(
     model = imputer.model
     if method == "conditional_mean":
         full = model.weighted.full
-        return Draws(imputer.means(full.gamma, full.sigma), None, 0)
+        return Draws(imputer.means(full.gamma, full.sigma), full.gamma, full.sigma, None, 0)
     diagnostics, replaced = None, 0
     if method == "bayes":
         chains = Sampler(model.weighted).draw(n, seed, burn_in)
@@ -127,12 +134,18 @@ def draw(
         if isinstance(done, str):
             return done
         gamma, sigma, replaced = done[0].gamma, done[0].sigma, done[2]
+    values = realise(imputer, gamma, sigma, seed)
+    return Draws(values, gamma, sigma, diagnostics, replaced)
+
+
+def realise(imputer: Imputer, gamma: Floats, sigma: Floats, seed: int) -> Floats:
+    """Draw the missing values given parameters, shape (M, number of missing values)."""
+    n = len(gamma)
     noise = np.array(
-        [stream(seed, i, 1_000_000).standard_normal(len(imputer.where)) for i in range(n)]
+        [stream(seed, i, VALUES).standard_normal(len(imputer.where)) for i in range(n)]
     ).reshape(n, len(imputer.where))
     cuts = [slice(i, i + 200) for i in range(0, n, 200)]
-    values = np.concatenate([imputer.values(gamma[c], sigma[c], noise[c]) for c in cuts])
-    return Draws(values, diagnostics, replaced)
+    return np.concatenate([imputer.values(gamma[c], sigma[c], noise[c]) for c in cuts])
 
 
 def named(table: pd.DataFrame, model: Model) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from trialkit.errors import UsageError
 from trialkit.methods._design import build_design
 from trialkit.methods._marginal import STATISTICS
 from trialkit.methods.missing import pool as pooling
@@ -167,7 +168,11 @@ def refactor(
     """Analyse one resample whose model matrix has lost a column, shape (outcomes, k)."""
     times = weights.astype(np.intp)
     picked = np.repeat(np.arange(len(times)), times)
-    design = build_design(request.formula, frame.iloc[picked])
+    try:
+        design = build_design(request.formula, frame.iloc[picked])
+        design.categorical(request.term)
+    except UsageError as error:
+        return error.message
     linear = LinearAnalysis.build(design, request.term, request.reference)
     if isinstance(linear, str):
         return linear
@@ -208,7 +213,10 @@ def slow(
         samples = []
         for b in range(len(resamples.weights)):
             frame = moved.resampled(resamples, b)
-            got = run(request, frame, imp.trial.names.visit)
+            try:
+                got = run(request, frame, imp.trial.names.visit)
+            except UsageError as error:  # a level may be lost
+                got = error.message
             if isinstance(got, str):
                 return f"{imp.sample_name(inference, b)}: {got}"
             if len(got[0]) != q.shape[1]:

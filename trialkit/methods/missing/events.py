@@ -50,11 +50,21 @@ def read_events(
         seen = ~np.isnan(y)
         first = np.where(seen.any(axis=1), m - np.argmax(seen[:, ::-1], axis=1), 0).astype(np.intp)
         chosen = [default if at < m else strategies.MAR for at in first]
+    elif not isinstance(ice, pd.DataFrame):
+        raise UsageError("ice is no table.", remedy=f"Give a DataFrame, or {DROPOUT!r}.")
     else:
         rows = event_rows(ice, names, subjects, visits)
         given = ice["strategy"].tolist() if "strategy" in ice.columns else [default] * len(ice)
         for (i, j), each in zip(rows, given, strict=True):
             first[i], chosen[i] = j, strategies.resolve(each)
+    check_first(first, chosen, names, subjects)
+    return first, tuple(chosen)
+
+
+def check_first(
+    first: Ints, chosen: Sequence[Strategy], names: Names, subjects: tuple[Any, ...]
+) -> None:
+    """Refuse to carry a mean forward from before the first visit."""
     for i in np.flatnonzero(first == 0).tolist():
         if chosen[i] == strategies.LMCF:
             raise UsageError(
@@ -62,7 +72,6 @@ def read_events(
                 f"{subjects[i]}: the event affects the first visit.",
                 remedy="Give this participant another strategy.",
             )
-    return first, tuple(chosen)
 
 
 def event_rows(
@@ -100,10 +109,15 @@ def event_rows(
     return list(zip(i.tolist(), j.tolist(), strict=True))
 
 
+def needs_reference(chosen: Sequence[Strategy]) -> bool:
+    """Tell whether some strategy reads the reference arm."""
+    return any(s not in (strategies.MAR, strategies.LMCF) for s in chosen)
+
+
 def references(given: Any, arms: tuple[Any, ...], chosen: Sequence[Strategy]) -> Ints:
     """Return the reference arm of each arm."""
     table = given if isinstance(given, Mapping) else {arm: given for arm in arms}
-    needed = any(s not in (strategies.MAR, strategies.LMCF) for s in chosen)
+    needed = needs_reference(chosen)
     out = np.arange(len(arms))
     for g, arm in enumerate(arms):
         ref = table.get(arm)

@@ -139,7 +139,7 @@ class Sampler:
         model = self.model
         inverse, _ = model.inverses(sigma)
         k, a, b = model.entry
-        moments = model.unpack(inverse[:, k, a, b] @ model.total)
+        moments = model.shape.unpack(inverse[:, k, a, b] @ model.total)
         root = np.linalg.cholesky(moments[:, :-1, :-1])
         mean = np.linalg.solve(moments[:, :-1, :-1], moments[:, :-1, -1:])
         jump = np.linalg.solve(root.swapaxes(-1, -2), normal[..., None])
@@ -150,8 +150,7 @@ class Sampler:
         """Return the sums of squared residuals after drawing the missing outcomes."""
         model = self.model
         out = np.zeros_like(sigma)
-        i, j = model.upper
-        weight = np.where(i == j, 1.0, 2.0) * w[:, i] * w[:, j]
+        weight = model.shape.pack(w[:, :, None] * w[:, None, :])
         k, a, b = model.entry[:, self.whole]
         value = weight @ model.total[self.whole].T * np.where(a == b, 1.0, 0.5)
         for e, (pattern, row, column) in enumerate(zip(k, a, b, strict=True)):

@@ -11,14 +11,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from trialkit.errors import UsageError
-from trialkit.methods._marginal import STATISTICS, check_level, empty_table, html
-from trialkit.methods._predictor import exponentiate
+from trialkit.methods._marginal import check_level, html
 from trialkit.methods.missing import delta as deltas_
-from trialkit.methods.missing import sampling
+from trialkit.methods.missing import sampling, strategies
 from trialkit.methods.missing.analysis import Request, check_request
+from trialkit.methods.missing.draws import realise
 from trialkit.methods.missing.evaluate import Evaluated, Resamples, evaluate
-from trialkit.methods.missing.pooled import Pooled
-from trialkit.methods.missing.trial import IMPUTED, Trial
+from trialkit.methods.missing.model import change_strategy
+from trialkit.methods.missing.pooled import Pooled, pack
+from trialkit.methods.missing.trial import IMPUTED, Trial, change
 from trialkit.methods.missing.values import Imputer
 
 Floats = npt.NDArray[np.float64]
@@ -37,12 +38,14 @@ class Imputation:
         The data as a grid.
     imputing : str
         Method of imputation.
-    variant : str
-        Strategy, method and model in words.
+    model_variant : str
+        Method and model in words.
     values : ndarray, shape (M, number of missing values)
         Imputed values without ``amounts``.
     amounts : ndarray, shape (number of missing values,)
         What is added to them (delta).
+    parameters : tuple of ndarray
+        Coefficients, shape (M, p), and covariances, shape (M, G, m, m), in reduced coordinates.
     diagnostics : DataFrame or None
         Of the chains of ``bayes``; see :class:`trialkit.methods.missing.gibbs.Chains`.
     """
@@ -50,13 +53,14 @@ class Imputation:
     failed: str | None
     trial: Trial = field(repr=False)
     imputing: str
-    variant: str
+    model_variant: str
     seed: int | None
     reference: Any
     strata: Ints = field(repr=False)
     imputer: Imputer = field(repr=False)
     values: Floats = field(repr=False)
     amounts: Floats = field(repr=False)
+    parameters: tuple[Floats, Floats] = field(repr=False)
     diagnostics: pd.DataFrame | None = field(repr=False, default=None)
     notes: list[str] = field(default_factory=list)
     cache: dict[Any, Any] = field(repr=False, compare=False, default_factory=dict)
@@ -67,13 +71,23 @@ class Imputation:
         """Return a failed imputation."""
         empty: Any = None
         return cls(
-            failed=reason, imputer=empty, values=np.empty((0, 0)), amounts=np.empty(0), **shared
+            failed=reason,
+            imputer=empty,
+            values=np.empty((0, 0)),
+            amounts=np.empty(0),
+            parameters=empty,
+            **shared,
         )
 
     @property
     def converged(self) -> bool:
         """Whether there are imputed values."""
         return self.failed is None
+
+    @property
+    def variant(self) -> str:
+        """Strategy, method and model in words."""
+        return f"{strategies.describe(self.trial.strategy)}; {self.model_variant}"
 
     @property
     def n(self) -> int:
@@ -160,6 +174,32 @@ class Imputation:
             return self
         return replace(self, amounts=deltas_.read_delta(delta, self.trial, self.imputer.where))
 
+    def with_strategy(self, strategy: Any) -> Imputation:
+        """Return the imputation with another strategy for all intercurrent events.
+
+        The model, its draws and the random numbers of the values stay as they are, so that
+        strategies differ by nothing else.
+
+        Raises
+        ------
+        UsageError
+            Where the imputation model itself would change: outcomes observed after an event
+            count in it under MAR only.
+        """
+        if self.failed:
+            return self
+        found = change(self.trial, strategies.resolve(strategy))
+        model = change_strategy(self.imputer.model, found)
+        if isinstance(model, str):
+            return replace(self, trial=found, failed=model)
+        imputer = Imputer(model)
+        gamma, sigma = self.parameters
+        if self.conditional:
+            values = imputer.means(gamma, sigma)
+        else:
+            values = realise(imputer, gamma, sigma, 0 if self.seed is None else self.seed)
+        return replace(self, trial=found, imputer=imputer, values=values)
+
     def delta_template(
         self, delta: Sequence[float] | None = None, lag: Sequence[float] | None = None
     ) -> pd.DataFrame:
@@ -175,7 +215,7 @@ class Imputation:
         inference: str | None = None,
         term: str | None = None,
         reference: Any = None,
-        arm: Any = None,
+        keep: Any = None,
         by: str | None = None,
         level: float = 0.95,
         estimate: str | Callable[[Any], pd.DataFrame] = "contrast",
@@ -201,9 +241,9 @@ class Imputation:
             of MAR plus a fixed delta that matches the strategy; Lu 2021, as the documentation
             of rbmi describes). For multiple imputation: ``rubin`` (default; Barnard-Rubin df) or
             ``normal`` (Rubin's variance, normal quantiles).
-        term, reference, arm : object
+        term, reference, keep : object
             What is compared; by default the arms with the reference of the imputation.
-            ``arm`` keeps one level.
+            ``keep`` keeps one level of the term in the table.
         by : str
             Factor at whose levels the arms are compared, such as the visit of an ``mmrm``.
         level : float
@@ -244,7 +284,7 @@ class Imputation:
         done = self.evaluated(
             request, chosen, np.empty((0, self.n_missing)), np.empty((1, 0)), resamples, seed
         )
-        return self.packed(done, request, chosen, resamples, arm, notes)
+        return pack(self, done, request, chosen, resamples, keep, notes)
 
     def tipping(
         self,
@@ -335,59 +375,6 @@ class Imputation:
         if isinstance(samples, str):
             return samples
         return evaluate(self, request, inference, samples, directions, amounts)
-
-    def packed(
-        self,
-        done: Evaluated | str,
-        request: Request,
-        inference: str,
-        resamples: int,
-        arm: Any,
-        notes: list[str],
-    ) -> Pooled:
-        """Make the result."""
-        keys: list[str] = [request.term, "reference"]
-        table, means, precision = empty_table(keys), empty_table([request.term]), pd.DataFrame()
-        if not isinstance(done, str):
-            frame = pd.DataFrame(done.numbers[0], columns=list(STATISTICS))
-            whole = pd.concat([done.keys, frame], axis=1)
-            table = whole.iloc[: done.gaps].reset_index(drop=True)
-            means = whole.iloc[done.gaps :][[request.term, *STATISTICS]].reset_index(drop=True)
-            precision = sampling.precision_table(done, inference, resamples)
-            if arm is not None:
-                table = self.one_arm(table, request.term, arm)
-                precision = (
-                    self.one_arm(precision, request.term, arm) if len(precision) else precision
-                )
-            table = exponentiate(table) if request.ratio else table
-        count = self.n_subjects if inference.startswith("jackknife") else resamples
-        return Pooled(
-            formula=request.formula,
-            analysis=request.name,
-            table=table,
-            lsmeans=means,
-            precision=precision,
-            failed=done if isinstance(done, str) else None,
-            n=0 if isinstance(done, str) else done.n,
-            n_subjects=self.n_subjects,
-            n_missing=0 if isinstance(done, str) else done.n_missing,
-            n_imputed=self.n_imputed,
-            n_imputations=self.n_imputations,
-            n_resamples=count if self.conditional else 0,
-            variant=f"{self.variant}; {sampling.words(inference, count)}",
-            notes=notes,
-        )
-
-    def one_arm(self, table: pd.DataFrame, term: str, arm: Any) -> pd.DataFrame:
-        """Keep the rows of one level."""
-        mine = (table[term] == arm).to_numpy()
-        if not mine.any():
-            raise UsageError(
-                f"{arm!r} is not compared with the reference.",
-                remedy=f"Levels are: {', '.join(map(repr, table[term].tolist()))}.",
-            )
-        out: pd.DataFrame = table[mine].reset_index(drop=True)
-        return out
 
     def summary(self) -> str:
         """Return the imputation as text."""

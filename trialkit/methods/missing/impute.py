@@ -15,11 +15,10 @@ import numpy as np
 import pandas as pd
 
 from trialkit.errors import UsageError
-from trialkit.methods.missing import strategies
 from trialkit.methods.missing.delta import read_delta
 from trialkit.methods.missing.draws import BURN_IN, METHODS, draw, strata_of
 from trialkit.methods.missing.imputation import Imputation
-from trialkit.methods.missing.model import Model, fit_model
+from trialkit.methods.missing.model import fit_model
 from trialkit.methods.missing.trial import Names, Trial, read_trial
 from trialkit.methods.missing.values import Imputer
 
@@ -113,11 +112,11 @@ def impute(
     where = np.flatnonzero(trial.missing.ravel())
     amounts = read_delta(delta, trial, where)
     within = strata_of(trial, strata)
-    variant = describe(trial, method, n, same_covariance, reml)
+    variant = describe(method, n, same_covariance, reml)
     shared: dict[str, Any] = {
         "trial": trial,
         "imputing": method,
-        "variant": variant,
+        "model_variant": variant,
         "seed": seed,
         "reference": first_reference(reference, trial),
         "strata": within,
@@ -140,6 +139,7 @@ def impute(
         failed=None,
         imputer=imputer,
         values=drawn.values,
+        parameters=(drawn.gamma, drawn.sigma),
         amounts=amounts,
         diagnostics=drawn.diagnostics,
         **shared,
@@ -175,20 +175,13 @@ def first_reference(given: Any, trial: Trial) -> Any:
     return given
 
 
-def describe(trial: Trial, method: str, n: int, same: bool, reml: bool) -> str:
-    """Name strategy, method and model."""
-    used: dict[str, int] = {}
-    for chosen in trial.strategy:
-        if chosen != strategies.MAR:
-            name = strategies.label(chosen)
-            used[name] = used.get(name, 0) + 1
-    parts = [f"{name} ({count} participants)" for name, count in used.items()]
-    rest = "missing at random" + (" otherwise" if parts else "")
+def describe(method: str, n: int, same: bool, reml: bool) -> str:
+    """Name method and model."""
     how = METHODS[method] + (f", {n} imputations" if method != "conditional_mean" else "")
     if method == "bayes":
         how += ", inverse-Wishart prior on m + 2 df with the estimate as scale, one chain each"
     kind = "one unstructured covariance" if same else "an unstructured covariance for each arm"
-    return f"{', '.join([*parts, rest])}; {how}; MMRM with {kind} by {'REML' if reml else 'ML'}"
+    return f"{how}; MMRM with {kind} by {'REML' if reml else 'ML'}"
 
 
 def notes_of(trial: Trial) -> list[str]:
@@ -208,8 +201,3 @@ def notes_of(trial: Trial) -> list[str]:
     if trial.added:
         notes.append(f"{trial.added} visits had no row in the data and were added")
     return notes
-
-
-def model_of(imputation: Imputation) -> Model:
-    """Return the fitted imputation model."""
-    return imputation.imputer.model

@@ -9,7 +9,7 @@ an event that is not imputed under MAR, as in the statistical specifications of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -95,11 +95,9 @@ def fit_model(
     UsageError
         For a covariate that is unknown or missing.
     """
-    names, (n, m) = trial.names, trial.y.shape
+    n, m = trial.y.shape
     formula = formula_of(trial, covariates)
-    work = trial.frame.copy()
-    work[names.visit] = pd.Categorical(work[names.visit], categories=list(trial.visits))
-    work[names.group] = pd.Categorical(work[names.group], categories=list(trial.arms))
+    work = coded(trial)
     covariates_complete(formula, work, trial)
     used = trial.modelled.ravel()
     if not used.any():
@@ -151,6 +149,27 @@ def fit_model(
         reference_group=trial.reference[trial.arm] if groups else group,
         weighted=weighted,
     )
+
+
+def coded(trial: Trial) -> pd.DataFrame:
+    """Return the frame with arms and visits as factors in their order."""
+    names, work = trial.names, trial.frame.copy()
+    work[names.visit] = pd.Categorical(work[names.visit], categories=list(trial.visits))
+    work[names.group] = pd.Categorical(work[names.group], categories=list(trial.arms))
+    return work
+
+
+def change_strategy(model: Model, trial: Trial) -> Model | str:
+    """Return the same fit for a trial whose strategies differ, or say what cannot be estimated."""
+    rows = grid_rows(model.design, coded(trial), trial)
+    if isinstance(rows, str):
+        return rows
+    if reason := inestimable(model.design, rows, trial):
+        return reason
+    x = {key: each[..., model.design.kept] for key, each in rows.items()}
+    group = model.group
+    other = trial.reference[trial.arm] if len(model.weighted.start) > 1 else group
+    return replace(model, trial=trial, x=x, reference_group=other)
 
 
 def covariates_complete(formula: str, work: pd.DataFrame, trial: Trial) -> None:

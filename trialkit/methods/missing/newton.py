@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from trialkit.methods.missing.refit import Weighted
+    from trialkit.methods.missing.sums import Sums
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -24,13 +25,13 @@ SINGULAR = 1e-7
 
 
 def climb(
-    model: Weighted, sums: Floats, counts: Floats, wanted: Bools, failed: list[str | None]
+    model: Weighted, sums: Sums, counts: Floats, wanted: Bools, failed: list[str | None]
 ) -> tuple[Floats, Floats]:
     """Return coefficients, shape (B, p), and covariances, shape (B, G, m, m).
 
     Samples that are not wanted or have failed are left at the full-data estimate.
     """
-    size = len(sums)
+    size = len(counts)
     sigma = np.repeat(model.start[None], size, axis=0)
     gamma = np.repeat(model.full.gamma, size, axis=0)
     share = counts.sum(axis=1) / model.all.sum()
@@ -40,15 +41,15 @@ def climb(
     for _ in range(MAX_ITERATIONS):
         if not len(live):
             break
-        at = model.evaluate(sigma[live], sums[live], counts[live])
-        gradient = model.derivatives(sigma[live], at, sums[live], counts[live], False)[0]
+        at = model.evaluate(sigma[live], sums.take(live), counts[live])
+        gradient = model.derivatives(at, sums.take(live), counts[live], False)[0]
         step, good = descend(hessian[live], gradient, sigma[live])
         decrement = -(gradient * step).sum(axis=1)
         slow = (decrement > SLOW * previous[live]) & (decrement > DECREMENT)
         slow |= ~good
         if slow.any():
             mine = live[slow]
-            hessian[mine] = own_hessian(model, sigma[mine], sums[mine], counts[mine])
+            hessian[mine] = own_hessian(model, sigma[mine], sums.take(mine), counts[mine])
             again, fine = descend(hessian[mine], gradient[slow], sigma[mine])
             step[slow], good[slow] = again, fine
             decrement[slow] = -(gradient[slow] * again).sum(axis=1)
@@ -63,7 +64,7 @@ def climb(
         previous[live] = decrement
         if last.any():
             done = live[last]
-            end = model.evaluate(sigma[done], sums[done], counts[done])
+            end = model.evaluate(sigma[done], sums.take(done), counts[done])
             gamma[done] = -end.w[:, :-1]
             for s in done[regularity(sigma[done]) < SINGULAR]:
                 failed[s] = "the covariance matrix is singular"
@@ -90,10 +91,10 @@ def descend(hessian: Floats, gradient: Floats, sigma: Floats) -> tuple[Floats, B
     return -scale * (vectors @ (turned / values[..., None]))[..., 0], good
 
 
-def own_hessian(model: Weighted, sigma: Floats, sums: Floats, counts: Floats) -> Floats:
+def own_hessian(model: Weighted, sigma: Floats, sums: Sums, counts: Floats) -> Floats:
     """Return the observed Hessian where it is positive definite, else the expected one."""
     at = model.evaluate(sigma, sums, counts)
-    _, observed, expected = model.derivatives(sigma, at, sums, counts, True)
+    _, observed, expected = model.derivatives(at, sums, counts, True)
     convex = np.linalg.eigvalsh(observed)[:, 0] > 0.0
     return np.where(convex[:, None, None], observed, expected)
 
@@ -104,7 +105,7 @@ def search(
     value: Floats,
     step: Floats,
     decrement: Floats,
-    sums: Floats,
+    sums: Sums,
     counts: Floats,
     live: Ints,
 ) -> tuple[Bools, Floats]:
@@ -120,7 +121,7 @@ def search(
         if not len(at):
             break
         trial = sigma[at] + size[at, None, None, None] * move[at]
-        new = model.evaluate(trial, sums[live[at]], counts[live[at]])
+        new = model.evaluate(trial, sums.take(live[at]), counts[live[at]])
         bound = value[at] - 1e-4 * size[at] * decrement[at] + slack[at]
         fine = new.ok & (new.value <= bound)
         out[at[fine]] = trial[fine]

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from trialkit.methods._marginal import html
+from trialkit.errors import UsageError
+from trialkit.methods._marginal import STATISTICS, empty_table, html
+from trialkit.methods._predictor import exponentiate
+from trialkit.methods.missing import sampling
+
+if TYPE_CHECKING:
+    from trialkit.methods.missing.analysis import Request
+    from trialkit.methods.missing.evaluate import Evaluated
+    from trialkit.methods.missing.imputation import Imputation
 
 
 @dataclass(frozen=True)
@@ -81,3 +90,58 @@ class Pooled:
     def _repr_html_(self) -> str:
         """Return the result for a notebook."""
         return html(self.summary(), self.table)
+
+
+def pack(
+    imp: Imputation,
+    done: Evaluated | str,
+    request: Request,
+    inference: str,
+    resamples: int,
+    keep: Any,
+    notes: list[str],
+) -> Pooled:
+    """Make the result of numbers, or of the reason why there are none."""
+    failed = done if isinstance(done, str) else None
+    table, means = empty_table([request.term, "reference"]), empty_table([request.term])
+    precision = pd.DataFrame()
+    if not isinstance(done, str):
+        frame = pd.DataFrame(done.numbers[0], columns=list(STATISTICS))
+        whole = pd.concat([done.keys, frame], axis=1)
+        table = whole.iloc[: done.gaps].reset_index(drop=True)
+        if done.gaps < len(whole):
+            means = whole.iloc[done.gaps :].drop(columns="reference").reset_index(drop=True)
+        precision = sampling.precision_table(done, inference, resamples)
+        if keep is not None:
+            table = one_level(table, request.term, keep)
+            precision = one_level(precision, request.term, keep) if len(precision) else precision
+        table = exponentiate(table) if request.ratio else table
+    count = imp.n_subjects if inference.startswith("jackknife") else resamples
+    return Pooled(
+        formula=request.formula,
+        analysis=request.name,
+        table=table,
+        lsmeans=means,
+        precision=precision,
+        failed=failed,
+        n=0 if isinstance(done, str) else done.n,
+        n_subjects=imp.n_subjects,
+        n_missing=0 if isinstance(done, str) else done.n_missing,
+        n_imputed=imp.n_imputed,
+        n_imputations=imp.n_imputations,
+        n_resamples=count if imp.conditional else 0,
+        variant=f"{imp.variant}; {sampling.words(inference, count)}",
+        notes=notes,
+    )
+
+
+def one_level(table: pd.DataFrame, term: str, level: Any) -> pd.DataFrame:
+    """Keep the rows of one level of the term."""
+    mine = (table[term] == level).to_numpy()
+    if not mine.any():
+        raise UsageError(
+            f"{level!r} is not compared with the reference.",
+            remedy=f"Levels are: {', '.join(map(repr, table[term].tolist()))}.",
+        )
+    kept: pd.DataFrame = table[mine].reset_index(drop=True)
+    return kept

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trialkit.methods.missing.newton import climb
+from trialkit.methods.missing.sums import Dense, LeaveOut, Shape, Sums
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -102,21 +103,20 @@ class Weighted:
             a, b = np.triu_indices(len(at))
             entries.append(np.stack([np.full(len(a), k), at[a], at[b]]))
         self.entry: Ints = np.concatenate(entries, axis=1).astype(np.intp)
-        self.upper = np.triu_indices(self.q)
+        self.shape = Shape(self.entry, len(self.observed), self.m, self.q)
         self.c, self.d = np.triu_indices(self.m)
         t, index = len(self.c), np.arange(len(self.c))
         spread = np.zeros((self.m**2, t))
         spread[self.c * self.m + self.d, index] = 1.0
         spread[self.d * self.m + self.c, index] = 1.0
         self.spread, self.t = spread, t
-        self.total = self.sums(np.ones((1, self.n)))[0]
-        self.all = self.counts(np.ones((1, self.n)))[0]
-        state = self.evaluate(sigma[None], self.total[None], self.all[None])
+        ones = np.ones((1, self.n))
+        whole = self.sums(ones)
+        self.total, self.all = whole.values[0], self.counts(ones)[0]
+        state = self.evaluate(sigma[None], whole, self.all[None])
         self.full = Fits(-state.w[:, :-1], sigma[None], [None], [None])
-        self.hessian = self.derivatives(sigma[None], state, self.total[None], self.all[None], True)[
-            1
-        ]
-        width = self.entry.shape[1] * len(self.upper[0])
+        self.hessian = self.derivatives(state, whole, self.all[None], True)[1]
+        width = self.entry.shape[1] * self.total.shape[1]
         #: Samples that are fitted together; fixed by the data, so that bytes do not depend on
         #: how many are asked for.
         self.chunk = int(max(4, min(128, ROOM // max(width, 1))))
@@ -126,9 +126,9 @@ class Weighted:
         member = (self.which[:, None] == np.arange(len(self.observed))).astype(np.float64)
         return np.asarray(weights @ member)
 
-    def sums(self, weights: Floats) -> Floats:
-        """Return the weighted sums of ``z_a z_b'``, shape (B, E, q * (q + 1) / 2)."""
-        i, j = self.upper
+    def sums(self, weights: Floats) -> Dense:
+        """Return the weighted sums of ``z_a z_b'`` of each sample."""
+        i, j = np.triu_indices(self.q)
         out = np.zeros((len(weights), self.entry.shape[1], len(i)))
         for e, (k, a, b) in enumerate(self.entry.T):
             mine = self.which == k
@@ -137,22 +137,25 @@ class Weighted:
             if a != b:
                 products = products + left[:, j] * right[:, i]
             out[:, e] = weights[:, mine] @ products
-        return out
-
-    def unpack(self, triangles: Floats) -> Floats:
-        """Return upper triangles as symmetric matrices."""
-        i, j = self.upper
-        out = np.empty((*triangles.shape[:-1], self.q, self.q))
-        out[..., i, j] = triangles
-        out[..., j, i] = triangles
-        return out
+        return Dense(self.shape, out)
 
     def fit(self, weights: Floats) -> Fits:
         """Fit every row of weights, shape (B, n)."""
         parts = []
         for at in range(0, len(weights), self.chunk):
             chunk = weights[at : at + self.chunk]
-            parts.append(self.solve(self.sums(chunk), self.counts(chunk)))
+            parts.append(self.solve(self.sums(chunk), chunk))
+        return Fits.join(parts)
+
+    def leave_one_out(self) -> Fits:
+        """Fit without each participant in turn."""
+        parts = []
+        for at in range(0, self.n, 128):
+            who = np.arange(at, min(at + 128, self.n))
+            sums = LeaveOut(self.shape, self.total, self.z[who], self.which[who])
+            weights = np.ones((len(who), self.n))
+            weights[np.arange(len(who)), who] = 0.0
+            parts.append(self.solve(sums, weights))
         return Fits.join(parts)
 
     def inverses(self, sigma: Floats) -> tuple[Floats, Floats]:
@@ -162,7 +165,7 @@ class Weighted:
         inverse = np.where(mask, np.linalg.inv(v), 0.0)
         return 0.5 * (inverse + inverse.swapaxes(-1, -2)), np.linalg.slogdet(v)[1]
 
-    def evaluate(self, sigma: Floats, sums: Floats, counts: Floats) -> State:
+    def evaluate(self, sigma: Floats, sums: Sums, counts: Floats) -> State:
         """Evaluate samples at their covariances, shape (B, G, m, m)."""
         size = np.sqrt(np.abs(np.diagonal(sigma, axis1=-2, axis2=-1)))
         with np.errstate(all="ignore"):
@@ -173,8 +176,7 @@ class Weighted:
         ok = (good & (np.linalg.eigvalsh(scaled)[..., 0] > 1e-12)).all(axis=-1)
         safe = np.where(ok[:, None, None, None], sigma, self.start)
         inverse, logdet = self.inverses(safe)
-        k, a, b = self.entry
-        moments = self.unpack((inverse[:, k, a, b][:, None, :] @ sums)[:, 0])
+        moments = sums.moments(inverse)
         values, vectors = np.linalg.eigh(moments[:, :-1, :-1])
         ok = ok & (values[:, 0] > 0.0)
         values = np.where(ok[:, None], values, 1.0)
@@ -188,20 +190,14 @@ class Weighted:
         return State(ok & np.isfinite(value), value, inverse, inner, w)
 
     def derivatives(
-        self, sigma: Floats, at: State, sums: Floats, counts: Floats, second: bool
+        self, at: State, sums: Sums, counts: Floats, second: bool
     ) -> tuple[Floats, Floats, Floats]:
         """Return gradient and, if asked for, observed and expected Hessian."""
-        k, ea, eb = self.entry
-        size = len(sigma)
+        size = len(at.w)
         weight = at.w[:, :, None] * at.w[:, None, :]
         if self.reml:
             weight[:, :-1, :-1] += at.a
-        i, j = self.upper
-        packed = np.where(i == j, 1.0, 2.0) * weight[:, i, j]
-        pair = (sums @ packed[..., None])[..., 0] * np.where(ea == eb, 1.0, 0.5)
-        squares = np.zeros_like(at.inverse)
-        squares[:, k, ea, eb] = pair
-        squares[:, k, eb, ea] = pair
+        squares = sums.squares(weight)
         load = at.inverse @ squares @ at.inverse
         weighted = counts[:, :, None, None] * at.inverse
         gradient = np.concatenate(
@@ -215,7 +211,7 @@ class Weighted:
             return gradient, np.empty(0), np.empty(0)
         hessian = self.quadratic(at.inverse, 2.0 * load - weighted)
         expected = self.quadratic(at.inverse, weighted)
-        cross = self.unpack(self.cross(at, sums))
+        cross = self.shape.unpack(self.cross(at, sums))
         side = (cross @ at.w[:, None, :, None])[..., :-1, 0]
         hessian -= 2.0 * side @ at.a @ side.swapaxes(-1, -2)
         if self.reml:
@@ -225,7 +221,7 @@ class Weighted:
             hessian -= flat @ turned.swapaxes(-1, -2)
         return gradient, 0.5 * (hessian + hessian.swapaxes(-1, -2)), expected
 
-    def cross(self, at: State, sums: Floats) -> Floats:
+    def cross(self, at: State, sums: Sums) -> Floats:
         """Return ``Z'V^-1 D_i V^-1 Z`` packed, shape (B, G * t, q * (q + 1) / 2)."""
         off = self.c != self.d
         out = []
@@ -235,7 +231,7 @@ class Weighted:
             left, right = at.inverse[:, k, a], at.inverse[:, k, b]
             loads = left[..., self.c] * right[..., self.d]
             loads[..., off] += left[..., self.d[off]] * right[..., self.c[off]]
-            out.append(loads.swapaxes(-1, -2) @ sums[:, mine])
+            out.append(sums.cross(loads, at.inverse, self.c, self.d, mine))
         return np.concatenate(out, axis=1)
 
     def quadratic(self, f: Floats, g: Floats) -> Floats:
@@ -259,60 +255,40 @@ class Weighted:
         parts = theta.reshape(len(theta), self.n_groups, self.t) @ self.spread.T
         return np.asarray(parts.reshape(shape))
 
-    def solve(self, sums: Floats, counts: Floats) -> Fits:
+    def solve(self, sums: Sums, weights: Floats) -> Fits:
         """Find the optimum of each sample."""
-        own = self.entry[1] == self.entry[2]
-        gram = self.unpack(sums[:, own].sum(axis=1))[:, :-1, :-1]
-        values, vectors = np.linalg.eigh(gram)
-        failed: list[str | None] = [None] * len(sums)
-        null: list[Floats | None] = [None] * len(sums)
-        pairs = np.zeros((len(sums), self.n_groups, self.m, self.m))
+        counts = self.counts(weights)
+        failed: list[str | None] = [None] * len(weights)
+        null: list[Floats | None] = [None] * len(weights)
         seen = (self.observed[:, :, None] & self.observed[:, None, :]).astype(np.float64)
         for g in range(self.n_groups):
             mine = self.group == g
-            pairs[:, g] = np.tensordot(counts[:, mine], seen[mine], axes=1)
-        for s in np.flatnonzero((pairs <= 0.0).any(axis=(1, 2, 3))):
-            failed[s] = "no participant is left who was seen at some pair of visits"
-        turn = np.broadcast_to(np.eye(self.q), (len(sums), self.q, self.q)).copy()
-        for s in np.flatnonzero(values[:, 0] < RANK):
-            lost = values[s] < RANK
-            null[s] = vectors[s][:, lost]
-            turn[s, :-1, :-1] = vectors[s]
+            pairs = np.tensordot(counts[:, mine], seen[mine], axes=1)
+            for s in np.flatnonzero((pairs <= 0.0).any(axis=(1, 2))).tolist():
+                failed[s] = "no participant is left who was seen at some pair of visits"
+        values, vectors = np.linalg.eigh(sums.gram()[:, :-1, :-1])
+        for s in np.flatnonzero(values[:, 0] < RANK).tolist():
+            null[s] = vectors[s][:, values[s] < RANK]
         kept = np.array([each is None for each in null])
         gamma, sigma = climb(self, sums, counts, kept, failed)
-        for s in np.flatnonzero(~kept):
-            self.deficient(int(s), sums, counts, null, failed, gamma, sigma)
+        for s in np.flatnonzero(~kept).tolist():
+            lost = null[s]
+            if failed[s] is None and lost is not None:
+                part, basis = self.deficient(weights[s], lost)
+                gamma[s], sigma[s] = basis @ part.gamma[0], part.sigma[0]
+                failed[s] = part.failed[0]
         return Fits(gamma, sigma, failed, null)
 
-    def deficient(
-        self,
-        s: int,
-        sums: Floats,
-        counts: Floats,
-        null: list[Floats | None],
-        failed: list[str | None],
-        gamma: Floats,
-        sigma: Floats,
-    ) -> None:
-        """Fit a sample that does not estimate every coefficient, in the space that it does."""
-        lost = null[s]
-        if failed[s] is not None or lost is None:
-            return
+    def deficient(self, weights: Floats, lost: Floats) -> tuple[Fits, Floats]:
+        """Fit a sample in the space of the coefficients that it estimates; return its basis."""
         p = self.q - 1
         basis = np.linalg.svd(lost, full_matrices=True)[0][:, lost.shape[1] :]
         rotation = np.zeros((self.q, basis.shape[1] + 1))
         rotation[:p, :-1], rotation[p, -1] = basis, 1.0
-        other = Weighted(
-            self.z @ rotation, self.rows(), self.group[self.which], self.reml, self.start
-        )
-        part = other.solve(other.turned(self.unpack(sums[s]), rotation)[None], counts[s][None])
-        gamma[s], sigma[s], failed[s] = basis @ part.gamma[0], part.sigma[0], part.failed[0]
+        group = self.group[self.which]
+        other = Weighted(self.z @ rotation, self.rows(), group, self.reml, self.start)
+        return other.fit(weights[None]), basis
 
     def rows(self) -> Bools:
         """Return the rows used, shape (n, m)."""
         return np.asarray(self.observed[self.which])
-
-    def turned(self, sums: Floats, rotation: Floats) -> Floats:
-        """Return sums, shape (E, q, q), in the coordinates of another basis, packed."""
-        moved = rotation.T @ sums @ rotation
-        return np.asarray(moved[:, *self.upper])

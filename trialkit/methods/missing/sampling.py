@@ -49,8 +49,7 @@ def resamples(imp: Imputation, inference: str, count: int, seed: int | None) -> 
     if inference.startswith("jackknife"):
         key: tuple[object, ...] = ("jackknife",)
         if key not in imp.cache:
-            weights = 1.0 - np.eye(imp.n_subjects)
-            imp.cache[key] = (model.weighted.fit(weights), weights, 0)
+            imp.cache[key] = (model.weighted.leave_one_out(), 1.0 - np.eye(imp.n_subjects), 0)
     else:
         chosen = imp.seed if seed is None else seed
         if chosen is None:

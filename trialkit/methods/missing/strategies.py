@@ -22,7 +22,7 @@ covariance for all arms every strategy uses it as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,16 @@ def label(strategy: Strategy) -> str:
     if isinstance(strategy, str):
         return "missing at random" if strategy == MAR else strategy.replace("_", " ")
     return f"custom strategy {getattr(strategy, '__name__', type(strategy).__name__)}"
+
+
+def describe(chosen: Sequence[Strategy]) -> str:
+    """Name the strategies of the participants, with how many have each."""
+    used: dict[str, int] = {}
+    for each in chosen:
+        if each != MAR:
+            used[label(each)] = used.get(label(each), 0) + 1
+    parts = [f"{name} ({count} participants)" for name, count in used.items()]
+    return ", ".join([*parts, "missing at random" + (" otherwise" if parts else "")])
 
 
 def operators(name: str, first: int, m: int) -> tuple[Floats, Floats]:

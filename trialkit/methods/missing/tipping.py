@@ -122,7 +122,7 @@ def surface(
     inference: str | None,
     term: str | None = None,
     reference: Any = None,
-    arm: Any = None,
+    keep: Any = None,
     by: str | None = None,
     estimate: Any = "contrast",
     estimate_options: Mapping[str, Any] | None = None,
@@ -143,7 +143,7 @@ def surface(
     Raises
     ------
     UsageError
-        For an unknown arm, no amount, or several contrasts without ``arm``.
+        For an unknown arm, no amount, or several contrasts without ``keep``.
     """
     grid, arms = read_grid(deltas, imp)
     if not 0.0 < alpha < 1.0:
@@ -175,7 +175,7 @@ def surface(
     table = empty_table([*names, request.term, "reference"])
     boundary = pd.DataFrame(columns=names, dtype=np.float64)
     if not isinstance(done, str):
-        row = one_row(done.keys.iloc[: done.gaps], request.term, arm)
+        row = one_row(done.keys.iloc[: done.gaps], request.term, keep)
         numbers = done.numbers[:, row]
         if request.ratio:
             numbers = numbers.copy()
@@ -227,17 +227,17 @@ def read_grid(
     return np.array(list(product(*axes)), dtype=np.float64), arms
 
 
-def one_row(keys: pd.DataFrame, term: str, arm: Any) -> int:
+def one_row(keys: pd.DataFrame, term: str, keep: Any) -> int:
     """Return the contrast that is followed."""
-    if arm is not None:
-        found = np.flatnonzero((keys[term] == arm).to_numpy())
+    if keep is not None:
+        found = np.flatnonzero((keys[term] == keep).to_numpy())
         if len(found) == 1:
             return int(found[0])
     elif len(keys) == 1:
         return 0
     raise UsageError(
         f"The analysis gives {len(keys)} contrasts.",
-        remedy="Name the level of one with arm=...",
+        remedy="Name the level of one with keep=...",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pandas as pd
 
 from trialkit.errors import UsageError
 from trialkit.methods.missing import strategies
-from trialkit.methods.missing.events import read_events, references
+from trialkit.methods.missing.events import check_first, needs_reference, read_events, references
 from trialkit.methods.missing.strategies import Strategy
 
 Floats = npt.NDArray[np.float64]
@@ -53,7 +53,9 @@ class Trial:
         First visit that an intercurrent event affects; m where there is none.
     strategy : tuple of Strategy, length n
     reference : ndarray of int, shape (number of arms,)
-        Reference arm of each arm.
+        Reference arm of each arm; its own where none is given.
+    has_reference : bool
+        Whether reference arms are given.
     added : int
         Rows that the data did not hold.
     """
@@ -68,6 +70,7 @@ class Trial:
     first: Ints = field(repr=False)
     strategy: tuple[Strategy, ...] = field(repr=False)
     reference: Ints
+    has_reference: bool
     added: int
 
     @property
@@ -154,8 +157,32 @@ def read_trial(
         first=first,
         strategy=chosen,
         reference=references(reference, arms, chosen),
+        has_reference=reference is not None,
         added=len(grid) - len(frame),
     )
+
+
+def change(trial: Trial, strategy: Strategy) -> Trial:
+    """Return the trial with one strategy for every intercurrent event.
+
+    Raises
+    ------
+    UsageError
+        Where other outcomes would enter the imputation model, or a reference arm is missing.
+    """
+    m = len(trial.visits)
+    chosen = tuple(strategy if first < m else strategies.MAR for first in trial.first)
+    check_first(trial.first, chosen, trial.names, trial.subjects)
+    found = replace(trial, strategy=chosen)
+    if (found.modelled != trial.modelled).any():
+        raise UsageError(
+            "Outcomes observed after an event count in the imputation model under MAR only; the "
+            "model must be fitted again.",
+            remedy="Call impute with this strategy.",
+        )
+    if needs_reference(chosen) and not trial.has_reference:
+        raise UsageError("No reference arm was given.", remedy="Call impute with reference=...")
+    return found
 
 
 def checked(data: pd.DataFrame, names: Names) -> pd.DataFrame:
