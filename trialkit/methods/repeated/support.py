@@ -20,6 +20,8 @@ def unfit_at_all(patterns: Patterns) -> str | None:
     """Say why no covariance structure can be fitted, or None."""
     if patterns.n_obs <= patterns.p:
         return f"{patterns.n_obs} observations cannot carry {patterns.p} coefficients"
+    if patterns.n_subjects < 2:
+        return "there is only one subject, and a covariance between visits needs several"
     if patterns.exact():
         return "the model fits the outcome exactly; there is no residual variance"
     return None
