@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from formulaic import Formula
 
 from trialkit.errors import UsageError
 from trialkit.methods import _expression
@@ -36,6 +35,8 @@ from trialkit.methods._rank import tall_qr as tall_qr
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
+#: The outcome's expression, and for each term its factors' expressions.
+Parsed = tuple[str | None, tuple[tuple[str, ...], ...]]
 
 
 @dataclass(frozen=True)
@@ -210,9 +211,22 @@ class Design:
         return np.asarray(gap <= 1e-7 * np.maximum(1.0, np.abs(rows).max(axis=1)))
 
 
+#: Formulas that another process has parsed.
+_KNOWN: dict[str, Parsed] = {}
+
+
+def know(formula: str, parsed: Parsed) -> None:
+    """Take over what another process has parsed; formulaic takes long to import."""
+    _KNOWN[formula] = parsed
+
+
 @lru_cache(maxsize=256)
-def parse(formula: str) -> tuple[str | None, tuple[tuple[str, ...], ...]]:
+def parse(formula: str) -> Parsed:
     """Return the outcome's expression and the terms (tuples of factor expressions)."""
+    if formula in _KNOWN:
+        return _KNOWN[formula]
+    from formulaic import Formula
+
     try:
         parsed = Formula(formula)
     except Exception as error:

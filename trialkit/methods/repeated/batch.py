@@ -227,17 +227,8 @@ def answer(part: Trials, i: int, request: Request) -> Answer:
         fit = first_that_converges(design, layout, request.choices, request.options)
         keys, numbers = contrasts(design, fit, request)
     except UsageError as error:
-        refuse_for_all(error, part, request)
         return Answer(part.names[i], [], np.empty((0, len(STATISTICS))), "", "", error.message)
     return Answer(part.names[i], keys, numbers, fit.structure, fit.variant, fit.failed)
-
-
-def refuse_for_all(error: UsageError, part: Trials, request: Request) -> None:
-    """Raise an error that is none of the trial: a factor that the formula does not have."""
-    if part.read:
-        right = {name for names in list(part.read.values())[:-1] for name in names}
-        if not {request.term, *request.by} <= {*part.read, *right}:
-            raise error
 
 
 def contrasts(

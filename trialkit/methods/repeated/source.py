@@ -13,6 +13,7 @@ import pandas as pd
 from trialkit.errors import UsageError
 from trialkit.methods._columns import Kind, complete_columns, kind_of, levels_in
 from trialkit.methods._design import Design, assemble, reads
+from trialkit.methods._expression import is_categorical
 from trialkit.methods.repeated.choices import Choices
 from trialkit.methods.repeated.fit import Layout, code, coordinate, positive
 
@@ -191,6 +192,7 @@ def read_frame(
         )
     columns, rows = complete_columns(data, wanted)
     kinds = {name: kind_of(data[name]) for name in wanted}
+    check_factors(request, read, kinds)
     every, names = np.zeros(len(data), dtype=np.intp), [0]
     if trial is not None:
         every, names = trial_codes(data[trial])
@@ -253,6 +255,23 @@ def read_outcomes(data: pd.DataFrame, outcomes: npt.ArrayLike, request: Request)
         sizes=np.full(len(values), len(data), dtype=np.intp),
         outcomes=np.ascontiguousarray(values[:, order]),
     )
+
+
+def check_factors(
+    request: Request, read: Mapping[str, tuple[str, ...]], kinds: Mapping[str, Kind]
+) -> None:
+    """Refuse a contrast of what is no factor of the formula."""
+    factors = [
+        (name, names[0])
+        for name, names in list(read.items())[:-1]
+        if is_categorical(name) or (names == (name,) and not kinds[name].number)
+    ]
+    for wanted in (request.term, *request.by):
+        if not any(wanted in each for each in factors):
+            raise UsageError(
+                f"{wanted!r} is not a factor of {request.formula!r}.",
+                remedy=f"Use one of {sorted({column for _, column in factors})}.",
+            )
 
 
 def trial_codes(series: pd.Series[Any]) -> tuple[Ints, list[Any]]:

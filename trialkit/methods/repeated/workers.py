@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from trialkit.methods._design import know, parse
 from trialkit.methods.repeated.batch import Answer, answer_all
 from trialkit.methods.repeated.source import Request, Trials
 
@@ -72,7 +73,7 @@ def drive(
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            send(process.stdin, request)
+            send(process.stdin, (request, parse(request.formula)))
             while not errors:
                 with lock:
                     following = next(parts, None)
@@ -97,7 +98,8 @@ def serve() -> None:
     """Answer parts until the input ends; what a worker runs."""
     source, target = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing else may be written to the answers
-    request = pickle.load(source)
+    request, parsed = pickle.load(source)  # of the process that started this one
+    know(request.formula, parsed)
     while True:
         try:
             parts = pickle.load(source)
