@@ -12,6 +12,7 @@ import pytest
 
 from trialkit.errors import UsageError
 from trialkit.methods import cox
+from trialkit.methods.survival._partial import fit_partial
 from trialkit.methods.survival.cox import MONOTONE, CoxFit
 
 HERE = Path(__file__).parents[2] / "oracles" / "cox"
@@ -143,6 +144,29 @@ def test_proportionality_equals_cox_zph(
         square = (found.residuals[names] ** 2).mean()
         wanted = values(oracle, key, "schoenfeld_mean_square")
         compare("cox", variant(key), R, "scaled Schoenfeld residuals", square, wanted, rel=1e-7)
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow", "exact"])
+def test_proportionality_is_the_score_test_of_a_covariate_that_moves(
+    weeks: pd.DataFrame, ties: Any
+) -> None:
+    """Split the rows at every event time and add age times time: its score at the estimate."""
+    last = weeks.drop_duplicates("USUBJID", keep="last")[["AGE", "STOP", "EVENT"]]
+    fit = cox("~ AGE", last, time="STOP", event="EVENT", ties=ties)
+    cuts = np.concatenate([[0.0], np.unique(last["STOP"])])
+    rows = last.loc[last.index.repeat(len(cuts) - 1)].reset_index(drop=True)
+    start, stop = np.tile(cuts[:-1], len(last)), np.tile(cuts[1:], len(last))
+    keep = stop <= rows["STOP"]
+    rows, start, stop = rows[keep], start[keep], stop[keep]
+    event = (rows["EVENT"] == 1) & (rows["STOP"] == stop)
+    x = np.column_stack([rows["AGE"], rows["AGE"] * stop])
+    moving = fit_partial(stop, event.to_numpy(), x, start=start, ties=ties)
+    assert moving.problem is not None
+    point = moving.problem.evaluate(np.array([fit.beta[1] * moving.problem.scale[0], 0.0]))
+    assert abs(point.score[0]) < 1e-8
+    wanted = point.score @ np.linalg.solve(point.information, point.score)
+    got = fit.proportionality("identity").table["statistic"]
+    assert got.tolist() == pytest.approx([wanted, wanted], rel=1e-7)
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -5,7 +5,8 @@ A coefficient that changes as ``beta + theta g(t)`` is the coefficient of an add
 sums over the event times: the score ``sum g (x - xbar)`` and the information with blocks
 ``sum V``, ``sum g V`` and ``sum g^2 V``, V the covariance of the covariates at risk. It is the
 test of R's ``cox.zph`` since survival 3.0 (Grambsch PM, Therneau TM, 1994, Biometrika 81:515,
-give the approximation with a constant V that was used before; the score test is exact).
+give the approximation with a constant V that was used before; the score test is exact). With
+exact ties V and xbar are those of the discrete likelihood; R takes Breslow's there.
 """
 
 from __future__ import annotations

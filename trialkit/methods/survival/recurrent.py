@@ -50,6 +50,8 @@ MODELS = {
     "pwp_gap": "conditional on earlier events, gap time (Prentice, Williams and Peterson)",
     "wlw": "marginal times to each event (Wei, Lin and Weissfeld)",
 }
+#: Columns beside the covariates in the table of counts; no covariate has such a name.
+_WHO, _EVENT, _TIME = "\0subject", "\0event", "\0time"
 SURVIVORS = "death ends the time at risk: rates are those of participants while alive"
 
 
@@ -92,10 +94,10 @@ class RecurrentFit(HazardFit):
         out = pd.DataFrame({term: pd.Series(names, dtype=object)})
         level = pd.Series(self._counts[factor.variables[0]], dtype=object)
         rows = [self._counts[level == name] for name in names]
-        out["subjects"] = [own["subject"].nunique() for own in rows]
-        out["with_event"] = [own.loc[own["event"], "subject"].nunique() for own in rows]
-        out["events"] = [int(own["event"].sum()) for own in rows]
-        out["person_time"] = [float(own["time"].sum()) for own in rows]
+        out["subjects"] = [own[_WHO].nunique() for own in rows]
+        out["with_event"] = [own.loc[own[_EVENT], _WHO].nunique() for own in rows]
+        out["events"] = [int(own[_EVENT].sum()) for own in rows]
+        out["person_time"] = [float(own[_TIME].sum()) for own in rows]
         out["rate"] = out["events"] / out["person_time"]
         return out
 
@@ -215,7 +217,7 @@ def fit_rows(
         person_time=float(rows.time.sum()),
         orders=order_table(rows),
         _counts=pd.DataFrame(
-            {**design.columns, "subject": people, "event": rows.event, "time": rows.time}
+            {**design.columns, _WHO: people, _EVENT: rows.event, _TIME: rows.time}
         ),
     )
     strata = None if rows.order is None else codes(rows.order)
