@@ -101,10 +101,10 @@ def test_housing_equals_polr(
     wanted = shared_results["housing_polr"]
     both = pd.concat([fit.coefficients, fit.thresholds])
     args = ("ordinal", "proportional odds, frequencies", "MASS 7.3-58.2 polr, housing")
-    compare(*args, "estimate", both["estimate"], [c["Value"] for c in wanted["coef"]], rel=1e-5)
+    compare(*args, "estimate", both["estimate"], [c["Value"] for c in wanted["coef"]], rel=1e-6)
     scaled = (both["estimate"] - [c["Value"] for c in wanted["coef"]]) / both["se"]
     compare(*args, "estimate in SE", scaled, np.zeros(len(both)), abs=1e-5)
-    compare(*args, "SE", both["se"], [c["Std. Error"] for c in wanted["coef"]], rel=1e-5)
+    compare(*args, "SE", both["se"], [c["Std. Error"] for c in wanted["coef"]], rel=1e-6)
     compare(*args, "deviance", fit.minus2_loglik, wanted["deviance"], rel=1e-10)
     assert fit.minus2_loglik <= wanted["deviance"] + 1e-9
 
@@ -179,7 +179,7 @@ def test_tests_of_proportionality(data: pd.DataFrame, ours: Ours, compare: Compa
 
 
 def test_cheese_as_sas_prints_it(compare: Compare) -> None:
-    """Coefficients 1.6128 of D (SAS documentation); deviance of proportionality 20.31 on 21 df."""
+    """The effect 1.6128 of D is in SAS's documentation of this example."""
     fit = ordinal("rating ~ cheese", cheese(), frequency="n")
     table = fit.coefficients.set_index("term")
     compare("ordinal", "proportional odds, frequencies", "SAS PROC LOGISTIC, cheese", "effect of D",

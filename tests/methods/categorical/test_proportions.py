@@ -144,7 +144,7 @@ def test_stratified(
     done = proportions(data, **ROLES, strata="SITE", measure="odds_ratio", interval="exact")
     row = row_of(done.table, arm)
     exact = ours[arm, "exact common odds ratio"]
-    got = row[["estimate", "lower", "upper"]].astype(float)
+    got = row[["estimate", "lower", "upper"]].to_numpy(dtype=float)
     args = ("proportions", "exact common odds ratio", f"{R} mantelhaen.test(exact)")
     compare(*args, "estimate, limits", got,
             [exact[k] for k in ("estimate", "lower", "upper")], rel=1e-3)  # fmt: skip

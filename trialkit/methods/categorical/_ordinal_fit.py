@@ -179,7 +179,7 @@ class OrdinalFit:
         Returns
         -------
         DataFrame
-            ``test`` (``score``, the number of PROC LOGISTIC; ``score_expected``, which keeps
+            ``test`` (``score``, with the observed information; ``score_expected``, which keeps
             its level better; ``likelihood_ratio``, as ``nominal_test`` of R's ordinal),
             ``term`` (``all`` or a term), ``df statistic p``. Empty for a failed fit and for two
             categories; a test that cannot be done is left out with a note.

@@ -1,9 +1,9 @@
 """Tests that effects are common to all thresholds.
 
 - ``score``: the score of the model with effects of their own at every threshold, at the fit
-  with common effects; Peterson B, Harrell FE (1990), Appl Stat 39:205. With the observed
-  information and its generalised inverse it gives the number of PROC LOGISTIC's "Score Test for
-  the Proportional Odds Assumption".
+  with common effects (the hypothesis of PROC LOGISTIC's "Score Test for the Proportional Odds
+  Assumption"), with the generalised inverse of the observed information; Peterson B, Harrell FE
+  (1990), Appl Stat 39:205.
 - ``score_expected``: the same with the expected information.
 - ``likelihood_ratio``: twice the gain in log-likelihood of that model, as R
   ``ordinal::nominal_test``. Where an effect of that model is infinite the gain is that of the

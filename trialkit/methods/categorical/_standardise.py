@@ -82,8 +82,8 @@ def block_correction(y: Floats, mu: Floats, arms: Masks, strata: Any) -> Floats:
 
     ``E[R(Z) {diag(pi) - pi pi'} R(Z)]`` with ``R(z)`` the diagonal matrix of the mean residuals
     of an arm in stratum z, each divided by the arm's share. Bannick MS, Shao J, Liu J, Du Y,
-    Yi Y, Ye T (2025), A general form of covariate adjustment in clinical trials under
-    covariate-adaptive randomization, Biometrika; there ``Omega(Z) = 0`` for permuted blocks.
+    Yi Y, Ye T (2024), A general form of covariate adjustment in randomized clinical trials,
+    arXiv:2306.10213, where ``Omega(Z) = 0`` for permuted blocks.
     """
     n, k = mu.shape
     share = np.array([rows.mean() for rows in arms])
