@@ -47,6 +47,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
 INTERVALS = {"loglog": "log-log", "plain": "plain"}
+CURVES = ["group", "cause", "time", "estimate", "se", "lower", "upper", "at_risk", "events", "free"]
 
 
 @dataclass(frozen=True)
@@ -319,7 +320,7 @@ def competing_risks(
         group=group,
         levels=levels,
         causes=found.names,
-        curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(),
+        curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=CURVES),
         n_groups=n_groups,
         n=len(times),
         n_missing=len(data) - len(rows),

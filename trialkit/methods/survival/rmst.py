@@ -85,7 +85,10 @@ class RmstFit:
 
     @property
     def table(self) -> pd.DataFrame:
-        """Restricted mean of each group: group, ``estimate se df statistic p lower upper``."""
+        """Restricted mean of each group: group, ``estimate se df statistic p lower upper``.
+
+        A group without an event before tau has no sampling variance: no test, no interval.
+        """
         if self.failed:
             return empty_table([self.group])
         out = _frame(self.mean, np.sqrt(self.variance), self.level)
@@ -266,5 +269,7 @@ def restricted_mean(times: Floats, events: Floats, tau: float) -> tuple[float, f
 
 
 def _frame(estimate: Floats, se: Floats, level: float) -> pd.DataFrame:
+    """Return the statistics; where there is no sampling variance, no test and no interval."""
     numbers = statistics(estimate, se, np.full(len(estimate), math.inf), level)
+    numbers[~(se > 0.0), 3:] = np.nan
     return pd.DataFrame(numbers, columns=list(STATISTICS))
