@@ -159,7 +159,7 @@ def test_excess_is_smooth_where_its_series_takes_over() -> None:
     np.testing.assert_allclose(slope[4:], (ahead - behind) / (2 * step), rtol=1e-5)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 2**31),
     n=st.integers(4, 45),
