@@ -21,14 +21,26 @@ for i in range(90):
     death = int(np.ceil(rng.exponential(420.0 - 120.0 * (arm == "Conventional")))) + 5
     dead = death <= end
     end = min(end, death)
-    falls = sorted({int(d) for d in np.cumsum(np.ceil(rng.exponential(1.0 / rate, 40))) if d <= end})
+    falls = sorted(
+        {int(d) for d in np.cumsum(np.ceil(rng.exponential(1.0 / rate, 40))) if d <= end}
+    )
     aid = int(rng.integers(30, 120)) if rng.random() < 0.35 else None
     cuts = sorted({*falls, end, *([aid] if aid is not None and aid < end else [])})
     last = 0
     for cut in cuts:
         has = int(aid is not None and last >= aid)
         rows.append(
-            (f"F{i:02d}", arm, age, fear, has, last, cut, int(cut in falls), int(dead and cut == end))
+            (
+                f"F{i:02d}",
+                arm,
+                age,
+                fear,
+                has,
+                last,
+                cut,
+                int(cut in falls),
+                int(dead and cut == end),
+            )
         )
         last = cut
 names = ["USUBJID", "TRT01P", "AGE", "FEAR", "AID", "START", "STOP", "FALL", "DEATH"]
