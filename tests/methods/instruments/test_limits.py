@@ -41,7 +41,8 @@ def one_each(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def numbers(oracle: pd.DataFrame, fit: str) -> dict[str, float]:
-    return oracle[oracle["fit"] == fit].set_index("quantity")["value"].to_dict()
+    rows = oracle[oracle["fit"] == fit]
+    return dict(zip(rows["quantity"], rows["value"], strict=True))
 
 
 def test_limits_equal_r(

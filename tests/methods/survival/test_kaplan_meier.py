@@ -331,3 +331,40 @@ def test_any_data_give_probabilities_or_a_reason(
         assert (good["se"] > 0).all()
         assert (good["lower"] <= good["upper"]).all()
         assert table[table["reason"].notna()]["estimate"].isna().all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [20, 60, 200])
+def test_coverage_of_log_log_limits_and_of_milestones(n: int) -> None:
+    """Exponential times, half of the participants in each group, about a third censored."""
+    from trialkit.methods.survival._risk import greenwood, limits, product_limit, risk_table
+
+    rng = np.random.default_rng(20260809)
+    z, at, runs, rates = 1.959963984540054, 0.6, 5000, (1.0, 1.5)
+    truth = np.exp(-np.array(rates) * at)
+    own = np.zeros(n // 2, dtype=np.intp)
+    inside, both, defined = 0, 0, 0
+    for _ in range(runs):
+        found = []
+        for rate in rates:
+            event, end = rng.exponential(1 / rate, n // 2), rng.exponential(2.0, n // 2)
+            kind = (event <= end).astype(np.intp)
+            table = risk_table(np.minimum(event, end), own, kind, 1)
+            survival = product_limit(table.events, table.at_risk)[:, 0]
+            total = greenwood(table.events, table.at_risk)[:, 0]
+            i = int(np.searchsorted(table.time, at, side="right")) - 1
+            low, high = limits(survival, total, z, "loglog")
+            known = 0 <= i < len(table.time) - 1 and 0 < survival[i] < 1
+            found.append((survival[i], survival[i] * np.sqrt(total[i]), low[i], high[i], known))
+        if found[0][4] and found[1][4]:
+            defined += 1
+            inside += found[0][2] <= truth[0] <= found[0][3]
+            gap = found[1][0] - found[0][0] - (truth[1] - truth[0])
+            both += abs(gap) <= z * np.hypot(found[0][1], found[1][1])
+    error = np.sqrt(0.95 * 0.05 / defined)
+    print(
+        f"n {n}: log-log {inside / defined:.4f}, difference {both / defined:.4f}, "
+        f"{defined} samples, Monte Carlo error {error:.4f}"
+    )
+    assert abs(inside / defined - 0.95) < 4 * error + {20: 0.03, 60: 0.01, 200: 0.004}[n]
+    assert abs(both / defined - 0.95) < 4 * error + {20: 0.05, 60: 0.015, 200: 0.006}[n]
