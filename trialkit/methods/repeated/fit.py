@@ -26,6 +26,7 @@ from trialkit.methods.repeated.spatial import Classes, classes_of
 from trialkit.methods.repeated.structured import StructuredLikelihood
 from trialkit.methods.repeated.structures import STRUCTURES
 from trialkit.methods.repeated.support import unfit, unfit_structure
+from trialkit.methods.repeated.threads import in_one_thread
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def mmrm(
     return first_that_converges(design, layout, choices, options)
 
 
+@in_one_thread
 def first_that_converges(
     design: Design, layout: Layout, choices: Choices, options: dict[str, str | None]
 ) -> MMRMFit:
@@ -218,6 +220,7 @@ def fit_arrays(
     return fit_classes(x, y, layout, covariance, classes, reml=reml)
 
 
+@in_one_thread
 def fit_classes(
     x: Floats, y: Floats, layout: Layout, covariance: str, classes: Classes, *, reml: bool
 ) -> tuple[UsLikelihood | StructuredLikelihood, Optimum]:
