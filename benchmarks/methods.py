@@ -248,10 +248,11 @@ def batch(options: argparse.Namespace) -> list[Line]:
     formula = "AVAL ~ BASE*AVISIT + ARMCD*AVISIT"
     outcomes = np.stack([frames[i % len(frames)]["AVAL"] for i in range(options.trials)])
     lines = []
-    for label, run in (
-        ("one frame", lambda: mmrm_batch(formula, every, **ask)),
-        ("matrix of outcomes", lambda: mmrm_batch(formula, frames[0], outcomes=outcomes, **ask)),
-    ):
+    forms: dict[str, Callable[[], pd.DataFrame]] = {
+        "one frame": lambda: mmrm_batch(formula, every, **ask),
+        "matrix of outcomes": lambda: mmrm_batch(formula, frames[0], outcomes=outcomes, **ask),
+    }
+    for label, run in forms.items():
         start = time.perf_counter()
         table = run()
         seconds = time.perf_counter() - start
