@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from trialkit.errors import UsageError
-from trialkit.methods import ancova, binary, impute
+from trialkit.methods import ancova, binary
 from trialkit.methods.missing.imputation import Imputation
+from trialkit.methods.missing.impute import impute
 
 
 def trial(method: str = "conditional_mean", effect: float = 2.0, **changes: Any) -> Imputation:
@@ -84,9 +85,7 @@ def test_units_scale_the_tipping_delta() -> None:
         strategy="j2r", reference="Usual",
     )  # fmt: skip
     one = imp.tipping(ancova, FORMULA, at="Week 12", deltas={"Robot": GRID})
-    two = big.tipping(
-        ancova, FORMULA, at="Week 12", deltas={"Robot": [1000.0 * v for v in GRID]}
-    )
+    two = big.tipping(ancova, FORMULA, at="Week 12", deltas={"Robot": [1000.0 * v for v in GRID]})
     assert two.delta == pytest.approx(1000.0 * one.delta, rel=1e-7)
 
 
@@ -95,9 +94,7 @@ def test_nothing_to_tip_is_said() -> None:
     found = imp.tipping(ancova, FORMULA, at="Week 12", deltas={"Robot": [0.0, 0.1]})
     assert found.delta is None
     assert any("nothing to tip" in note for note in found.notes)
-    strong = trial(effect=4.0).tipping(
-        ancova, FORMULA, at="Week 12", deltas={"Robot": [0.0, -0.1]}
-    )
+    strong = trial(effect=4.0).tipping(ancova, FORMULA, at="Week 12", deltas={"Robot": [0.0, -0.1]})
     assert any("does not cross" in note for note in strong.notes)
 
 

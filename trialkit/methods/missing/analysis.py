@@ -171,8 +171,12 @@ def extract(request: Request, fit: Any) -> pd.DataFrame | str:
                 remedy="Return estimate, se and (for t) df.",
             )
         return out if "df" in out.columns else out.assign(df=np.inf)
-    names = {f.variables[0] for f in fit.design.factors.values() if f.categorical}
-    if request.estimate == "contrast" and request.term not in names:
+    design = getattr(fit, "design", None)
+    factors = design.factors.values() if design is not None else ()
+    number = design is not None and not any(
+        f.categorical and request.term in (f.variables[0], f.expression) for f in factors
+    )
+    if request.estimate == "contrast" and number:
         table: pd.DataFrame = fit.coefficients
         return table[(table["term"] == request.term).to_numpy()]
     method = getattr(fit, request.estimate, None)

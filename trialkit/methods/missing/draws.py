@@ -30,6 +30,7 @@ BURN_IN = 50
 ATTEMPTS = 20
 #: Stream of the imputed values, apart from those of the parameters.
 VALUES = 1_000_000
+NOT_DEFINITE = "a covariance to impute from is not positive definite"
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,19 @@ def draw(
     imputer: Imputer, method: str, *, n: int, seed: int, burn_in: int, strata: Ints
 ) -> Draws | str:
     """Draw parameters and impute, or say why that cannot be done."""
+    try:
+        done = drawn(imputer, method, n=n, seed=seed, burn_in=burn_in, strata=strata)
+    except np.linalg.LinAlgError:
+        return NOT_DEFINITE
+    if not isinstance(done, str) and not np.isfinite(done.values).all():
+        return "the strategy gives values that are not finite"
+    return done
+
+
+def drawn(
+    imputer: Imputer, method: str, *, n: int, seed: int, burn_in: int, strata: Ints
+) -> Draws | str:
+    """Draw parameters and impute."""
     model = imputer.model
     if method == "conditional_mean":
         full = model.weighted.full

@@ -15,7 +15,7 @@ from trialkit.methods._marginal import check_level, html
 from trialkit.methods.missing import delta as deltas_
 from trialkit.methods.missing import sampling, strategies
 from trialkit.methods.missing.analysis import Request, check_request
-from trialkit.methods.missing.draws import realise
+from trialkit.methods.missing.draws import NOT_DEFINITE, realise
 from trialkit.methods.missing.evaluate import Evaluated, Resamples, evaluate
 from trialkit.methods.missing.model import change_strategy
 from trialkit.methods.missing.pooled import Pooled, pack
@@ -194,10 +194,13 @@ class Imputation:
             return replace(self, trial=found, failed=model)
         imputer = Imputer(model)
         gamma, sigma = self.parameters
-        if self.conditional:
-            values = imputer.means(gamma, sigma)
-        else:
-            values = realise(imputer, gamma, sigma, 0 if self.seed is None else self.seed)
+        try:
+            if self.conditional:
+                values = imputer.means(gamma, sigma)
+            else:
+                values = realise(imputer, gamma, sigma, 0 if self.seed is None else self.seed)
+        except np.linalg.LinAlgError:
+            return replace(self, trial=found, failed=NOT_DEFINITE)
         return replace(self, trial=found, imputer=imputer, values=values)
 
     def delta_template(

@@ -67,6 +67,7 @@ class LinearAnalysis:
             In the coordinates of ``q``, one set a sample (one without weights).
         """
         design = self.design
+        found = self.margins(design)
         table = np.ones((1, len(design.rows))) if weights is None else weights
         factors = _marginal.grid_factors(design)
         own = design.categorical(self.term)
@@ -89,7 +90,7 @@ class LinearAnalysis:
         base = own.levels.index(self.reference)
         others = [i for i in range(len(own.levels)) if i != base]
         gaps = means[:, others] - means[:, [base]]
-        return self.margins(design), np.concatenate([gaps, means], axis=1)
+        return found, np.concatenate([gaps, means], axis=1)
 
     def margins(self, design: Design) -> _marginal.Margins:
         """Return differences, then means."""

@@ -116,6 +116,10 @@ def pack(
             table = one_level(table, request.term, keep)
             precision = one_level(precision, request.term, keep) if len(precision) else precision
         table = exponentiate(table) if request.ratio else table
+        if len(precision):
+            of = "standard error" if imp.conditional else "estimate"
+            largest = float(precision["mc_se"].max())
+            notes = [*notes, f"Monte Carlo standard error of the {of}: {largest:.2g}"]
     count = imp.n_subjects if inference.startswith("jackknife") else resamples
     return Pooled(
         formula=request.formula,

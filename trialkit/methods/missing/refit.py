@@ -119,7 +119,7 @@ class Weighted:
         width = self.entry.shape[1] * self.total.shape[1]
         #: Samples that are fitted together; fixed by the data, so that bytes do not depend on
         #: how many are asked for.
-        self.chunk = int(max(4, min(128, ROOM // max(width, 1))))
+        self.chunk = int(max(4, min(64, ROOM // max(width, 1))))
 
     def counts(self, weights: Floats) -> Floats:
         """Return the total weight of each pattern, shape (B, K)."""
