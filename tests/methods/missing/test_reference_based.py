@@ -276,6 +276,8 @@ def test_a_custom_strategy_can_be_any_of_the_named(name: str, same: bool) -> Non
     ours = own(custom, **options)
     if name != strategies.MAR:  # a custom strategy leaves outcomes after events out of the model
         np.testing.assert_allclose(ours.values, named.values, rtol=1e-9)
+        if not same and name != strategies.J2R:
+            return
         one = ours.pool(ancova, "CHG ~ BASE + ARM", at="Week 24").table
         two = named.pool(ancova, "CHG ~ BASE + ARM", at="Week 24").table
         np.testing.assert_allclose(one[["estimate", "se"]], two[["estimate", "se"]], rtol=1e-8)

@@ -30,7 +30,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
 #: Chains that run together; always a whole chunk, so that bytes do not depend on their number.
-CHUNK = 100
+CHUNK = 50
 
 
 @dataclass(frozen=True)
