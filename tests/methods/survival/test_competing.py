@@ -87,7 +87,8 @@ def test_gray_equals_cuminc(
 ) -> None:
     done = competing_risks(falls, time=scale, **COLUMNS, **options).gray(rho=rho)
     want = oracle[oracle["fit"] == f"{fit}_{scale}"]["value"]
-    variant = f"Gray's test, {fit.removeprefix('gray') or 'plain'}, {SCALES[scale]}"
+    words = {"gray": "", "gray_strata": ", stratified", "gray_rho1": ", rho 1"}[fit]
+    variant = f"Gray's test{words}, {SCALES[scale]}"
     compare("competing_risks", variant, R, "chi-square", done["statistic"], want, rel=1e-10)
     assert (done["df"] == 2).all()
     assert done["reason"].isna().all()

@@ -125,7 +125,15 @@ def test_curves_equal_lifelines(compare: Callable[..., float], falls: pd.DataFra
         inside = (mine["survival"] > 0).to_numpy()
         limits = theirs.confidence_interval_.to_numpy()[inside]
         got = mine[["lower", "upper"]].to_numpy()[inside]
-        compare("kaplan_meier", "curve", "lifelines 0.30.3", "limits", got, limits, abs=1e-12)
+        compare(
+            "kaplan_meier",
+            "log-log intervals",
+            "lifelines 0.30.3",
+            "limits",
+            got,
+            limits,
+            abs=1e-12,
+        )
 
 
 def test_milestones_equal_their_formulas_in_r(
