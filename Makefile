@@ -8,7 +8,7 @@ WORLD  ?= benefit
 SEED   ?= 2026
 OUT    ?= demo
 
-.PHONY: help demo test check test-slow docs lock clean
+.PHONY: help demo test check test-slow docs calibration lock clean
 help:             ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -48,8 +48,13 @@ test: check ## everything but the slow tier
 test-slow: $(VENV)/.dev ## the slow tier
 	$(BIN)/python -m pytest -n 2 -m slow
 
-docs: $(VENV)/.dev ## write docs/reference again
+docs: $(VENV)/.dev ## write docs/reference and the notebook again
 	$(BIN)/python docs/build_reference.py
+	$(BIN)/python docs/build_agreement.py
+	$(BIN)/python docs/build_notebook.py
+
+calibration: $(VENV)/.dev ## write docs/reference/calibration.md again (half an hour)
+	$(BIN)/python docs/build_calibration.py
 
 lock: ## write the lock files again (needs uv)
 	uv pip compile pyproject.toml --group run --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/run.txt

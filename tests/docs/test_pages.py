@@ -46,6 +46,7 @@ def test_page_runs(page: Path, tmp_path: Path) -> None:
         "MPLBACKEND": "Agg",
         "COLUMNS": "100",
     }
+    (tmp_path / "data").symlink_to(ROOT / "docs" / "data")
     for language, text, status in steps(page):
         if language == "console" and text.startswith(("make ", "git ", "pip ")):
             continue  # these are run by make itself, and by the test of the wheel
