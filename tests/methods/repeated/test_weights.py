@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trialkit.errors import UsageError
 from trialkit.methods import ancova, mmrm
@@ -314,3 +316,43 @@ def test_bad_equal_at_is_refused(equal_at: dict[str, str], words: str) -> None:
     with pytest.raises(UsageError, match=re.escape(words)) as caught:
         mmrm(CLDA, trial("clda"), **KEYS, equal_at=equal_at)
     assert caught.value.remedy
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(12, 40),
+    missing=st.floats(0.0, 0.5),
+    weights=st.sampled_from(["equal", "observed", "counterfactual"]),
+)
+def test_any_design_gives_sound_means_that_are_averages_of_predictions(
+    seed: int, n: int, missing: float, weights: str
+) -> None:
+    rng = np.random.Generator(np.random.Philox(seed))
+    people = pd.DataFrame(
+        {
+            "USUBJID": [f"P{i}" for i in range(n)],
+            "TRT01P": np.where(np.arange(n) % 3 == 0, "High", "Control"),
+            "SEX": rng.choice(["F", "M"], n, p=[0.3, 0.7]),
+            "BASE": rng.normal(size=n),
+        }
+    )
+    data = people.merge(pd.DataFrame({"AVISIT": ["V1", "V2", "V3"]}), how="cross")
+    data["AVAL"] = np.where(rng.random(len(data)) < missing, np.nan, rng.normal(size=len(data)))
+    try:
+        fit = mmrm("AVAL ~ SEX*BASE + TRT01P*AVISIT", data, **KEYS)
+    except UsageError:
+        return  # an arm, a sex or a visit without rows
+    means = fit.lsmeans("TRT01P", by="AVISIT", weights=weights)
+    if fit.failed is not None:
+        assert means.empty
+        return
+    can = means["estimate"].notna()
+    assert (means.loc[can, "se"] > 0).all()
+    assert np.isfinite(means.loc[can, ["estimate", "se", "df", "lower", "upper"]]).to_numpy().all()
+    if weights != "counterfactual":
+        return
+    seen = people[people["USUBJID"].isin(data.dropna()["USUBJID"])]
+    for row in means[can].itertuples():
+        own = fit.predict(seen.assign(TRT01P=row.TRT01P, AVISIT=row.AVISIT))["estimate"]
+        assert own.mean() == pytest.approx(row.estimate, rel=1e-9, abs=1e-9)
