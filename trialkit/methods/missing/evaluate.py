@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trialkit.methods.missing.impute import Imputation
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
 
 RULES = {
     "jackknife": pooling.jackknife,
@@ -92,6 +93,49 @@ def evaluate(
     return slow(imp, request, inference, resamples, directions, amounts)
 
 
+@dataclass(frozen=True)
+class Outcomes:
+    """Outcomes of one visit, and what one unit of each amount adds to them.
+
+    Parameters
+    ----------
+    base : ndarray, shape (n,)
+        Observed outcomes; zero where missing.
+    added : ndarray, shape (d, n)
+    who, place : ndarray of int
+        Participants without the outcome, and its position among the imputed values.
+    amounts : ndarray
+        The imputation's own delta of those values.
+    rows : ndarray of int
+        Participants of the analysis.
+    """
+
+    base: Floats
+    added: Floats
+    who: Ints
+    place: Ints
+    amounts: Floats
+    rows: Ints
+
+    @classmethod
+    def build(cls, imp: Imputation, v: int, directions: Floats, rows: Ints) -> Outcomes:
+        """Read the outcomes of visit ``v``."""
+        trial, m = imp.trial, len(imp.trial.visits)
+        place = np.flatnonzero(imp.imputer.where % m == v)
+        who = imp.imputer.where[place] // m
+        base = np.where(trial.missing[:, v], 0.0, trial.y[:, v])
+        added = np.zeros((len(directions), len(base)))
+        added[:, who] = directions[:, place]
+        return cls(base, added, who, place, imp.amounts[place], rows)
+
+    def of(self, values: Floats) -> Floats:
+        """Return outcomes and additions of each set of values, shape (B, 1 + d, rows)."""
+        y = np.broadcast_to(self.base, (len(values), len(self.base))).copy()
+        y[:, self.who] = values[:, self.place] + self.amounts
+        extra = np.broadcast_to(self.added, (len(y), *self.added.shape))
+        return np.concatenate([y[:, None], extra], axis=1)[..., self.rows]
+
+
 def fast(
     imp: Imputation,
     request: Request,
@@ -101,7 +145,7 @@ def fast(
     amounts: Floats,
 ) -> Evaluated | str:
     """Pool an ANCOVA at one visit: estimates are linear, residual sums quadratic in amounts."""
-    trial, m = imp.trial, len(imp.trial.visits)
+    trial = imp.trial
     v = trial.visits.index(request.at)
     frame = imp.completed(0)
     frame = frame[(frame[trial.names.visit] == request.at).to_numpy()].reset_index(drop=True)
@@ -118,36 +162,24 @@ def fast(
     if not linear.estimable(keys).all():
         return "the analysis cannot estimate the contrast"
     gaps = len(keys.keys) - len(design.categorical(request.term).levels)
-    place = np.flatnonzero(imp.imputer.where % m == v)
-    who = imp.imputer.where[place] // m
-    base = np.where(trial.missing[:, v], 0.0, trial.y[:, v])
-    added = np.zeros((len(directions), len(base)))
-    added[:, who] = directions[:, place]
-
-    def outcomes(values: Floats) -> Floats:
-        y = np.broadcast_to(base, (len(values), len(base))).copy()
-        y[:, who] = values[:, place] + imp.amounts[place]
-        extra = np.broadcast_to(added, (len(y), *added.shape))
-        return np.concatenate([y[:, None], extra], axis=1)[..., design.rows]
+    outcomes = Outcomes.build(imp, v, directions, design.rows)
 
     mix = np.column_stack([np.ones(len(amounts)), amounts])
-    coefficients, cross = linear.imputed(outcomes(imp.values))
+    coefficients, cross = linear.imputed(outcomes.of(imp.values))
     loads = coefficients @ functions[0].T  # imputation, outcome, function
     estimate = np.einsum("go,iok->gik", mix, loads)
     if resamples is None:
         rss = np.einsum("go,iop,gp->gi", mix, cross, mix)
-        if not (rss > 1e-24 * (base @ base)).all():
+        if not (rss > 1e-24 * (outcomes.base @ outcomes.base)).all():
             return "the model fits the outcome exactly; there is no residual variance"
         spread = (functions[0] ** 2).sum(axis=1)
         variance = rss[..., None] / linear.df * spread
         done = [pooling.rubin(q, u, linear.df) for q, u in zip(estimate, variance, strict=True)]
         numbers, precision = rubin_numbers(done, inference, request.level)
     else:
-        weights = resamples.weights[:, design.rows]
-        y = outcomes(resamples.values)
+        y, weights = outcomes.of(resamples.values), resamples.weights[:, design.rows]
         solved, poor = linear.weighted(y, weights)
-        _, rows = linear.functions(weights)
-        part = solved @ rows.swapaxes(-1, -2)
+        part = solved @ linear.functions(weights)[1].swapaxes(-1, -2)
         for b in poor:
             again = refactor(request, frame.iloc[design.rows], y[b], weights[b], keys.keys)
             if isinstance(again, str):

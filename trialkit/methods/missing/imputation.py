@@ -269,19 +269,16 @@ class Imputation:
         Pooled
         """
         check_level(level)
-        request = self.request(
-            analysis,
-            formula,
-            at,
-            term,
-            reference,
-            by,
-            level,
-            estimate,
-            estimate_options,
-            transform,
-            options,
-        )
+        how = {
+            "term": term,
+            "reference": reference,
+            "by": by,
+            "estimate": estimate,
+            "estimate_options": estimate_options,
+            "transform": transform,
+            **options,
+        }
+        request = self.request(analysis, formula, at, level, how)
         chosen = self.inference(inference)
         notes = [*self.notes, *check_request(request, self.trial, self.conditional)]
         done = self.evaluated(
@@ -331,33 +328,22 @@ class Imputation:
         return chosen
 
     def request(
-        self,
-        analysis: Any,
-        formula: str,
-        at: Any,
-        term: str | None,
-        reference: Any,
-        by: str | None,
-        level: float,
-        estimate: Any,
-        estimate_options: Any,
-        transform: Any,
-        options: Mapping[str, Any],
+        self, analysis: Any, formula: str, at: Any, level: float, how: Mapping[str, Any]
     ) -> Request:
-        """Collect the arguments of an analysis."""
-        own = term is None or term == self.trial.names.group
+        """Collect the arguments of an analysis; what is not ours goes to the analysis."""
+        ours = ("term", "reference", "by", "estimate", "estimate_options", "transform")
+        given = {name: how[name] for name in ours if how.get(name) is not None}
+        term = given.pop("term", self.trial.names.group)
+        own = term == self.trial.names.group
         return Request(
             analysis=analysis,
             formula=formula,
             at=at,
-            term=term or self.trial.names.group,
-            reference=self.reference if reference is None and own else reference,
-            by=by,
+            term=term,
+            reference=given.pop("reference", self.reference if own else None),
             level=level,
-            estimate=estimate,
-            estimate_options=dict(estimate_options or {}),
-            transform=transform,
-            options=dict(options),
+            options={name: value for name, value in how.items() if name not in ours},
+            **given,
         )
 
     def evaluated(

@@ -12,15 +12,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from trialkit.errors import UsageError
 from trialkit.methods.missing.delta import read_delta
 from trialkit.methods.missing.draws import BURN_IN, METHODS, draw, strata_of
 from trialkit.methods.missing.imputation import Imputation
-from trialkit.methods.missing.model import fit_model
+from trialkit.methods.missing.model import Model, fit_model
 from trialkit.methods.missing.trial import Names, Trial, read_trial
 from trialkit.methods.missing.values import Imputer
+
+Floats = npt.NDArray[np.float64]
 
 __all__ = ["Imputation", "impute"]
 
@@ -109,26 +112,35 @@ def impute(
         reference=reference,
     )
     terms = [covariates] if isinstance(covariates, str) else list(covariates)
-    where = np.flatnonzero(trial.missing.ravel())
-    amounts = read_delta(delta, trial, where)
-    within = strata_of(trial, strata)
-    variant = describe(method, n, same_covariance, reml)
+    amounts = read_delta(delta, trial, np.flatnonzero(trial.missing.ravel()))
     shared: dict[str, Any] = {
         "trial": trial,
         "imputing": method,
-        "model_variant": variant,
+        "model_variant": describe(method, n, same_covariance, reml),
         "seed": seed,
         "reference": first_reference(reference, trial),
-        "strata": within,
+        "strata": strata_of(trial, strata),
         "notes": notes_of(trial),
     }
     model = fit_model(trial, terms, same_covariance=same_covariance, reml=reml)
     if isinstance(model, str):
         return Imputation.nothing(model, **shared)
+    return filled(model, amounts, method, n, seed, burn_in, shared)
+
+
+def filled(
+    model: Model,
+    amounts: Floats,
+    method: str,
+    n: int,
+    seed: int | None,
+    burn_in: int,
+    shared: dict[str, Any],
+) -> Imputation:
+    """Draw the missing values from the fitted model."""
     imputer = Imputer(model)
-    drawn = draw(
-        imputer, method, n=n, seed=0 if seed is None else seed, burn_in=burn_in, strata=within
-    )
+    number = 0 if seed is None else seed
+    drawn = draw(imputer, method, n=n, seed=number, burn_in=burn_in, strata=shared["strata"])
     if isinstance(drawn, str):
         return Imputation.nothing(drawn, **shared)
     if drawn.replaced:

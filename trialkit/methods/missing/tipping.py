@@ -24,6 +24,7 @@ from trialkit.methods.missing.delta import number
 from trialkit.methods.missing.sampling import words
 
 if TYPE_CHECKING:
+    from trialkit.methods.missing.evaluate import Evaluated
     from trialkit.methods.missing.imputation import Imputation
 
 Floats = npt.NDArray[np.float64]
@@ -120,16 +121,10 @@ def surface(
     deltas: Mapping[Any, Sequence[float]],
     alpha: float,
     inference: str | None,
-    term: str | None = None,
-    reference: Any = None,
     keep: Any = None,
-    by: str | None = None,
-    estimate: Any = "contrast",
-    estimate_options: Mapping[str, Any] | None = None,
-    transform: Any = None,
     resamples: int = 1000,
     seed: int | None = None,
-    **options: Any,
+    **how: Any,
 ) -> Tipping:
     """Return the tipping-point surface.
 
@@ -139,6 +134,8 @@ def surface(
         For one arm or two (or more), the amounts to add to its imputed values.
     alpha : float
         Two-sided level that counts as significant.
+    how
+        Other arguments of :meth:`Imputation.pool`.
 
     Raises
     ------
@@ -148,42 +145,19 @@ def surface(
     grid, arms = read_grid(deltas, imp)
     if not 0.0 < alpha < 1.0:
         raise UsageError(f"alpha={alpha} is no level.", remedy="Give alpha=0.05.")
-    request = imp.request(
-        analysis,
-        formula,
-        at,
-        term,
-        reference,
-        by,
-        1.0 - alpha,
-        estimate,
-        estimate_options,
-        transform,
-        options,
-    )
+    request = imp.request(analysis, formula, at, 1.0 - alpha, how)
     chosen = imp.inference(inference)
     notes = [*imp.notes, *check_request(request, imp.trial, imp.conditional)]
     names = [f"delta_{a}" for a in arms]
     count = imp.n_subjects if chosen.startswith("jackknife") else resamples
-    directions = np.zeros((len(arms), imp.n_missing))
-    if not imp.failed:
-        who = imp.imputer.where // len(imp.trial.visits)
-        for d, each in enumerate(arms):
-            directions[d] = imp.trial.arm[who] == imp.trial.arms.index(each)
+    directions = towards(imp, arms)
     done = imp.evaluated(request, chosen, directions, grid, resamples, seed)
     failed = done if isinstance(done, str) else None
     table = empty_table([*names, request.term, "reference"])
     boundary = pd.DataFrame(columns=names, dtype=np.float64)
     if not isinstance(done, str):
         row = one_row(done.keys.iloc[: done.gaps], request.term, keep)
-        numbers = done.numbers[:, row]
-        if request.ratio:
-            numbers = numbers.copy()
-            numbers[:, [0, 5, 6]] = np.exp(numbers[:, [0, 5, 6]])
-        table = pd.DataFrame(grid, columns=names)
-        for key in done.keys.columns:
-            table[key] = pd.Series([done.keys[key].iloc[row]] * len(table), dtype=object)
-        table = pd.concat([table, pd.DataFrame(numbers, columns=list(STATISTICS))], axis=1)
+        table = tabulated(done, grid, names, row, request.ratio)
 
         def p_at(points: Floats) -> Floats | None:
             if not request.fast(imp.trial.names.outcome):
@@ -191,7 +165,8 @@ def surface(
             again = imp.evaluated(request, chosen, directions, points, resamples, seed)
             return None if isinstance(again, str) else np.asarray(again.numbers[:, row, 4])
 
-        boundary = pd.DataFrame(crossings(grid, numbers[:, 4], alpha, p_at), columns=names)
+        roots = crossings(grid, done.numbers[:, row, 4], alpha, p_at)
+        boundary = pd.DataFrame(roots, columns=names)
         notes += verdict(table, names, alpha, boundary)
     return Tipping(
         table=table,
@@ -225,6 +200,29 @@ def read_grid(
     if any(not axis for axis in axes):
         raise UsageError("An arm has no deltas.", remedy="Give deltas={arm: [0, 1, 2, ...]}.")
     return np.array(list(product(*axes)), dtype=np.float64), arms
+
+
+def towards(imp: Imputation, arms: tuple[Any, ...]) -> Floats:
+    """Return what one unit of each arm's delta adds to the imputed values."""
+    out = np.zeros((len(arms), imp.n_missing))
+    if not imp.failed:
+        who = imp.imputer.where // len(imp.trial.visits)
+        for d, each in enumerate(arms):
+            out[d] = imp.trial.arm[who] == imp.trial.arms.index(each)
+    return out
+
+
+def tabulated(
+    done: Evaluated, grid: Floats, names: list[str], row: int, ratio: bool
+) -> pd.DataFrame:
+    """Return one row a combination of deltas."""
+    numbers = done.numbers[:, row].copy()
+    if ratio:
+        numbers[:, [0, 5, 6]] = np.exp(numbers[:, [0, 5, 6]])
+    table = pd.DataFrame(grid, columns=names)
+    for key in done.keys.columns:
+        table[key] = pd.Series([done.keys[key].iloc[row]] * len(table), dtype=object)
+    return pd.concat([table, pd.DataFrame(numbers, columns=list(STATISTICS))], axis=1)
 
 
 def one_row(keys: pd.DataFrame, term: str, keep: Any) -> int:
