@@ -78,7 +78,8 @@ def test_every_raise_is_from_the_tree() -> None:
 def test_no_import_cycle() -> None:
     import grimp
 
-    graph = grimp.build_graph(*PACKAGES)
+    # imports for annotations only are not run; those inside functions are, and count
+    graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True)
     # a package's __init__ re-exports its modules; cycles count between modules only
     modules = {m for m in graph.modules if not graph.find_children(m)}
     imports = {m: graph.find_modules_directly_imported_by(m) & modules for m in modules}

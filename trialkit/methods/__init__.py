@@ -8,7 +8,39 @@ submodule on its package and would hide the function behind the module).
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trialkit.methods.categorical.binary import binary
+    from trialkit.methods.categorical.ordinal import ordinal
+    from trialkit.methods.categorical.proportions import proportions
+    from trialkit.methods.categorical.win_odds import win_odds
+    from trialkit.methods.counts.negative_binomial import negative_binomial
+    from trialkit.methods.counts.poisson import poisson
+    from trialkit.methods.instruments.agreement import cronbach_alpha, hedges_g, icc
+    from trialkit.methods.instruments.limits import bland_altman, measurement_error
+    from trialkit.methods.instruments.published import check_published
+    from trialkit.methods.interim.design import sequential
+    from trialkit.methods.interim.graph import sequential_graph
+    from trialkit.methods.linear.ancova import ancova
+    from trialkit.methods.linear.nested import partially_nested
+    from trialkit.methods.missing.impute import impute
+    from trialkit.methods.missing.pool import rubin
+    from trialkit.methods.multiplicity.closure import closed_test
+    from trialkit.methods.multiplicity.flat import fallback, fixed_sequence, hochberg, holm, hommel
+    from trialkit.methods.multiplicity.gatekeeping import gatekeeping
+    from trialkit.methods.multiplicity.graph import graph
+    from trialkit.methods.planning.size import power, sample_size
+    from trialkit.methods.repeated.batch import mmrm_batch
+    from trialkit.methods.repeated.fit import mmrm
+    from trialkit.methods.survival.competing import competing_risks
+    from trialkit.methods.survival.cox import cox
+    from trialkit.methods.survival.fine_gray import fine_gray
+    from trialkit.methods.survival.kaplan_meier import kaplan_meier
+    from trialkit.methods.survival.logrank import logrank
+    from trialkit.methods.survival.mean_count import mean_cumulative_count
+    from trialkit.methods.survival.recurrent import recurrent
+    from trialkit.methods.survival.rmst import rmst
 
 _HOMES: dict[str, str] = {
     # several visits
@@ -62,7 +94,9 @@ _HOMES: dict[str, str] = {
 }
 
 #: Version of each method's numbers; it moves when a number can differ.
-VERSIONS: dict[str, str] = dict.fromkeys(_HOMES, "1")
+VERSIONS: dict[str, str] = dict.fromkeys(_HOMES, "1") | dict.fromkeys(
+    ("binary", "cox", "fixed_sequence", "holm", "mmrm", "negative_binomial"), "2"
+)
 
 __all__ = ["VERSIONS", *_HOMES]
 
