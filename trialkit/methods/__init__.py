@@ -98,7 +98,47 @@ VERSIONS: dict[str, str] = dict.fromkeys(_HOMES, "1") | dict.fromkeys(
     ("binary", "cox", "fixed_sequence", "holm", "mmrm", "negative_binomial"), "2"
 )
 
-__all__ = ["VERSIONS", *_HOMES]
+__all__ = [
+    "VERSIONS",
+    "ancova",
+    "binary",
+    "bland_altman",
+    "check_published",
+    "closed_test",
+    "competing_risks",
+    "cox",
+    "cronbach_alpha",
+    "fallback",
+    "fine_gray",
+    "fixed_sequence",
+    "gatekeeping",
+    "graph",
+    "hedges_g",
+    "hochberg",
+    "holm",
+    "hommel",
+    "icc",
+    "impute",
+    "kaplan_meier",
+    "logrank",
+    "mean_cumulative_count",
+    "measurement_error",
+    "mmrm",
+    "mmrm_batch",
+    "negative_binomial",
+    "ordinal",
+    "partially_nested",
+    "poisson",
+    "power",
+    "proportions",
+    "recurrent",
+    "rmst",
+    "rubin",
+    "sample_size",
+    "sequential",
+    "sequential_graph",
+    "win_odds",
+]
 
 
 def __getattr__(name: str) -> Any:
