@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trialkit.methods.counts.negative_binomial import negative_binomial
     from trialkit.methods.counts.poisson import poisson
     from trialkit.methods.instruments.agreement import cronbach_alpha, hedges_g, icc
+    from trialkit.methods.instruments.effects import effect_size
     from trialkit.methods.instruments.limits import bland_altman, measurement_error
     from trialkit.methods.instruments.published import check_published
     from trialkit.methods.interim.design import sequential
@@ -88,6 +89,7 @@ _HOMES: dict[str, str] = {
     "bland_altman": "instruments.limits",
     "check_published": "instruments.published",
     "cronbach_alpha": "instruments.agreement",
+    "effect_size": "instruments.effects",
     "hedges_g": "instruments.agreement",
     "icc": "instruments.agreement",
     "measurement_error": "instruments.limits",
@@ -95,7 +97,8 @@ _HOMES: dict[str, str] = {
 
 #: Version of each method's numbers; it moves when a number can differ.
 VERSIONS: dict[str, str] = dict.fromkeys(_HOMES, "1") | dict.fromkeys(
-    ("binary", "cox", "fixed_sequence", "holm", "mmrm", "negative_binomial"), "2"
+    ("binary", "cox", "fixed_sequence", "holm", "icc", "kaplan_meier", "mmrm", "negative_binomial"),
+    "2",
 )
 
 __all__ = [
@@ -108,6 +111,7 @@ __all__ = [
     "competing_risks",
     "cox",
     "cronbach_alpha",
+    "effect_size",
     "fallback",
     "fine_gray",
     "fixed_sequence",
