@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-VERSIONS: dict[str, str] = {"sdtm": "1", "adam": "1", "telemetry": "1", "results": "1"}
+VERSIONS: dict[str, str] = {"sdtm": "1", "adam": "1", "telemetry": "1", "results": "2"}
 
 __all__ = ["VERSIONS"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pandera.pandas as pa
 
-VERSION = "1"
+VERSION = "2"
 
 STATISTICS: tuple[str, ...] = (
     "estimate",
@@ -30,6 +30,8 @@ STATISTICS: tuple[str, ...] = (
     "max",
     "count",
     "percent",
+    "delta",
+    "note",
 )
 ROLES: tuple[str, ...] = ("primary", "secondary", "exploratory", "sensitivity", "descriptive")
 STATES: tuple[str, ...] = ("ok", "failed")
@@ -75,7 +77,8 @@ ResultsTable = pa.DataFrameSchema(
         "statistic": pa.Column(
             str,
             pa.Check.isin(STATISTICS),
-            description="Which statistic of it: estimate, se, df, p, lower, upper, n ...",
+            description="Which statistic of it: estimate, se, df, p, lower, upper, n ...; delta is "
+            "an amount added to imputed values, note a text for readers",
         ),
         "value": pa.Column(
             float, nullable=True, description="The number; empty where it failed or is text"
@@ -104,7 +107,7 @@ SERIES_NUMBERS: dict[str, str] = {
 SeriesTable = pa.DataFrameSchema(
     {
         "analysis": pa.Column(str, description="Id of the analysis in the plan"),
-        "series": pa.Column(str, description="Kind of curve: km, profile, profile_observed"),
+        "series": pa.Column(str, description="Kind of curve: survival, at_risk, profile, profile_observed"),
         "group": pa.Column(str, description="Arm"),
         "label": pa.Column(
             object, nullable=True, description="Label of the point, such as a visit"

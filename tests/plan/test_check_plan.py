@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-import pandas as pd
 import pytest
 
 from trialkit import methods
 from trialkit._content import content_folder
-from trialkit.errors import Finding, PlanFindings, UsageError
+from trialkit.errors import Finding, PlanFindings
 from trialkit.plan import check_plan, load_plan
+from trialkit.plan.lock import PARTS
 from trialkit.plan.model import Analysis
 from trialkit.plan.words import ADSL_COLUMNS, BASIC_COLUMNS, OPTIONS, OUTCOMES
 from trialkit.study.design import Design
@@ -269,11 +269,174 @@ FAULTS = {
     ),
     "impossible_option": (
         "df: kenward_roger_linear",
-        "df: kenward_roger",
-        "df: kenward_roger}",
+        "df: kenward_rogers",
+        "df: kenward_rogers}",
         "analyses[0].options.df",
-        "'kenward_roger' is not possible for df",
-        "Did you mean kenward_roger_linear?",
+        "'kenward_rogers' is not possible for df",
+        "Did you mean kenward_roger?",
+    ),
+    "impossible_structure": (
+        "covariance: us",
+        "covariance: [us, toe]",
+        "covariance: [us, toe]",
+        "analyses[0].options.covariance",
+        "['us', 'toe'] is not possible for covariance",
+        "in the order in which they are tried",
+    ),
+    "fallback_of_one": (
+        "{covariance: us, df: kenward_roger_linear}",
+        "{covariance: us, fallback_se: cr2}",
+        "fallback_se: cr2",
+        "analyses[0].options",
+        "only one is given",
+        "Give covariance as a list",
+    ),
+    "kenward_roger_with_sandwich": (
+        "{covariance: us, df: kenward_roger_linear}",
+        "{se: cr2, df: kenward_roger_linear}",
+        "se: cr2",
+        "analyses[0].options",
+        "Kenward-Roger adjusts the model-based covariance",
+        "satterthwaite",
+    ),
+    "restricted_mean_with_factors": (
+        "method: cox",
+        "method: rmst",
+        "formula: TRT01P + SITEID + SPEED_BAND",
+        "analyses[2].formula",
+        "rmst has one grouping variable",
+        "options.strata",
+    ),
+    "order_without_order": (
+        "{model: lwyy}",
+        "{model: lwyy, max_order: 3}",
+        "{model: lwyy, max_order: 3}",
+        "analyses[8].options.max_order",
+        "lwyy does not tell events by order",
+        "pwp_total",
+    ),
+    "recurrent_on_times": (
+        "    method: recurrent\n    dataset: ADFALL",
+        "    method: recurrent\n    dataset: ADTTE",
+        "dataset: ADTTE",
+        "analyses[8].dataset",
+        "recurrent needs another frame than ADTTE",
+        "another frame",
+    ),
+    "inference_of_the_other_kind": (
+        "inference: jackknife",
+        "inference: rubin",
+        "inference: rubin",
+        "analyses[7].options.inference",
+        "rubin does not fit conditional_mean",
+        "Use jackknife",
+    ),
+    "random_without_seed": (
+        "imputing: conditional_mean\n      inference: jackknife",
+        "imputing: bayes\n      inference: rubin",
+        "options:",
+        "analyses[7].options",
+        "bayes draws random numbers and has no seed",
+        "Add seed",
+    ),
+    "seed_without_use": (
+        "inference: jackknife",
+        "inference: jackknife\n      seed: 4",
+        "seed: 4",
+        "analyses[7].options.seed",
+        "seed is of no use with conditional_mean",
+        "Remove it",
+    ),
+    "strategy_without_events": (
+        "      ice: dropout\n",
+        "",
+        "strategy: jump",
+        "analyses[7].options.strategy",
+        "jump_to_reference needs the intercurrent events",
+        "ice: dropout",
+    ),
+    "tipping_of_no_arm": (
+        "tipping: {Robotic:",
+        "tipping: {Robot:",
+        "tipping: {Robot:",
+        "analyses[7].options.tipping.Robot",
+        "no arm is labelled Robot",
+        "Did you mean Robotic?",
+    ),
+    "tipping_without_a_list": (
+        "tipping: {Robotic: [0, -0.05, -0.1, -0.2, -0.3]}",
+        "tipping: {Robotic: -0.1}",
+        "tipping: {Robotic: -0.1}",
+        "analyses[7].options.tipping",
+        "is not possible for tipping",
+        "amounts by arm",
+    ),
+    "imputation_model_lacks": (
+        "covariates: [BASE*AVISIT, SITEID, SPEED_BAND]",
+        "covariates: [BASE*AVISIT, SITEID]",
+        "covariates: [BASE*AVISIT, SITEID]",
+        "analyses[7].options.covariates",
+        "the analysis has SPEED_BAND and the imputation model lacks it",
+        "Add SPEED_BAND",
+    ),
+    "weights_without_use": (
+        "procedure: fixed_sequence",
+        "procedure: holm\n  weights: {speed: 1}",
+        "weights: {speed: 1}",
+        "multiplicity.weights",
+        "holm has no weights",
+        "Remove them",
+    ),
+    "fallback_without_weights": (
+        "procedure: fixed_sequence",
+        "procedure: fallback",
+        "multiplicity:",
+        "multiplicity",
+        "fallback needs weights",
+        "share of alpha",
+    ),
+    "weight_of_no_analysis": (
+        "procedure: fixed_sequence",
+        "procedure: fallback\n  weights: {speed: 0.5, fall: 0.5}",
+        "weights: {speed: 0.5, fall: 0.5}",
+        "multiplicity.weights.fall",
+        "fall is not in the order",
+        "Did you mean falls?",
+    ),
+    "weights_above_one": (
+        "procedure: fixed_sequence",
+        "procedure: fallback\n"
+        "  weights: {speed: 0.5, falls: 0.5, first_fall: 0.5, abc: 0, confident: 0}",
+        "weights: {speed: 0.5",
+        "multiplicity.weights",
+        "the weights sum to 1.5, more than 1",
+        "at most all",
+    ),
+    "graph_without_transitions": (
+        "procedure: fixed_sequence",
+        "procedure: graph\n  weights: {speed: 1, falls: 0, first_fall: 0, abc: 0, confident: 0}",
+        "multiplicity:",
+        "multiplicity",
+        "graph needs transitions",
+        "to whom its share goes",
+    ),
+    "transition_to_itself": (
+        "procedure: fixed_sequence",
+        "procedure: graph\n  weights: {speed: 1, falls: 0, first_fall: 0, abc: 0, confident: 0}\n"
+        "  transitions: {speed: {speed: 1}}",
+        "transitions: {speed: {speed: 1}}",
+        "multiplicity.transitions.speed.speed",
+        "speed hands its share to itself",
+        "Remove it",
+    ),
+    "transitions_above_one": (
+        "procedure: fixed_sequence",
+        "procedure: graph\n  weights: {speed: 1, falls: 0, first_fall: 0, abc: 0, confident: 0}\n"
+        "  transitions: {speed: {falls: 0.7, abc: 0.7}}",
+        "transitions: {speed: {falls: 0.7",
+        "multiplicity.transitions.speed",
+        "the transitions of speed sum to 1.4",
+        "at most all",
     ),
     "alpha_disagrees": (
         "  alpha: 0.05\n  order",
@@ -475,6 +638,55 @@ def test_without_a_study_only_the_plan_is_checked(changed_plan: Change) -> None:
     assert check_plan(path) == []
 
 
+def test_tipping_is_against_no_difference(changed_plan: Change, design: Design) -> None:
+    path = changed_plan(
+        ("    options:\n      strategy", "    null_value: 0.02\n    options:\n      strategy")
+    )
+    found = at(check_plan(path, design), "analyses[7].null_value")
+    assert "against no difference only" in found[0].message
+
+
+def test_win_odds_above_one_favour_the_treatment(changed_plan: Change, design: Design) -> None:
+    path = changed_plan(
+        ("    method: ancova", "    method: win_odds"),
+        ("formula: AVAL ~ BASE + SITEID + SPEED_BAND + TRT01P\n    visit: W12\n    better: higher"
+         "\n    unit: m/s\n    options: {se: hc3}",
+         "formula: AVAL ~ TRT01P\n    visit: W12\n    better: lower\n    unit: m/s\n"
+         "    options: {strata: [SITEID, SPEED_BAND]}"),
+    )  # fmt: skip
+    found = check_plan(path, design)
+    assert [f.where for f in found] == ["analyses[6].better"]
+    assert "higher: worse" in found[0].remedy
+
+
+def test_restricted_mean_needs_its_time(changed_plan: Change, design: Design) -> None:
+    text = "    options: {times: [84, 182]}"
+    km = "    method: kaplan_meier"
+    path = changed_plan((km, "    method: rmst"), (text, "    options: {strata: [SITEID]}"))
+    found = at(check_plan(path, design), "analyses[5]")
+    assert "the time up to which the mean is taken" in found[0].message
+    assert "tau" in found[0].remedy
+
+
+def test_a_graph_that_is_sound(changed_plan: Change, design: Design) -> None:
+    path = changed_plan(
+        (
+            "procedure: fixed_sequence",
+            "procedure: graph\n"
+            "  weights: {speed: 1, falls: 0, first_fall: 0, abc: 0, confident: 0}\n"
+            "  transitions:\n"
+            "    speed: {falls: 0.5, abc: 0.5}\n"
+            "    falls: {first_fall: 1}\n"
+            "    abc: {confident: 1}",
+        )
+    )
+    assert check_plan(path, design) == []
+    plan = load_plan(path)
+    assert plan.multiplicity.weights == {
+        "speed": 1, "falls": 0, "first_fall": 0, "abc": 0, "confident": 0
+    }  # fmt: skip
+
+
 def test_null_is_one_for_ratios() -> None:
     plan = load_plan(PLAN)
     nulls = {a.id: a.null for a in plan.analyses}
@@ -487,51 +699,7 @@ def test_null_is_one_for_ratios() -> None:
 def test_words_cover_every_method() -> None:
     names = set(get_args(Analysis.model_fields["method"].annotation))
     assert names == set(OPTIONS) == set(OUTCOMES)
-    assert names <= set(methods.VERSIONS)
-
-
-def test_options_are_those_that_an_analysis_takes() -> None:
-    from trialkit.analysis import prepare
-
-    assert {name: set(options) for name, options in OPTIONS.items()} == prepare.OPTIONS
-    for name, value in OPTIONS["binary"].items():
-        assert value, name
-
-
-@pytest.mark.parametrize(
-    ("method", "option"),
-    [(m, o) for m, options in OPTIONS.items() for o, values in options.items() if values],
-)
-def test_values_of_options_are_those_of_the_methods(method: str, option: str) -> None:
-    """What a method does not know it refuses before it fits; what is listed it takes."""
-    frame = pd.DataFrame(
-        {
-            "USUBJID": [f"S{i // 2}" for i in range(40)],
-            "AVISIT": ["W4", "W12"] * 20,
-            "TRT01P": [["A", "B"][i // 2 % 2] for i in range(40)],
-            "AVAL": [float((7 * i) % 11 + i % 2) for i in range(40)],
-            "RESPONSE": [int((3 * i) % 5 < 2) for i in range(40)],
-            "NEVENTS": [i % 4 for i in range(40)],
-            "PYEARS": [0.5] * 40,
-        }
-    )
-    calls = {
-        "mmrm": lambda **o: methods.mmrm(
-            "AVAL ~ TRT01P*AVISIT", frame, subject="USUBJID", visit="AVISIT", **o
-        ),
-        "ancova": lambda **o: methods.ancova("AVAL ~ TRT01P", frame, **o),
-        "negative_binomial": lambda **o: methods.negative_binomial("NEVENTS ~ TRT01P", frame, **o),
-        "cox": lambda **o: methods.cox("TRT01P", frame, time="AVAL", event="RESPONSE", **o),
-        "binary": lambda **o: methods.binary("RESPONSE ~ TRT01P", frame).standardised(
-            "TRT01P", reference="A", **o
-        ),
-    }
-    frame["AVAL"] += 1.0
-    for value in OPTIONS[method][option] or ():
-        calls[method](**{option: value})
-    if option != "reml":  # true or false
-        with pytest.raises(UsageError):
-            calls[method](**{option: "nonsense"})
+    assert {part for name in names for part in PARTS.get(name, (name,))} <= set(methods.VERSIONS)
 
 
 def test_columns_are_those_of_the_schemas() -> None:

@@ -48,7 +48,8 @@ def test_lock_pins_plan_methods_and_schemas(study: Study) -> None:
     assert lock == event.model() == current_lock(study)
     assert study.plan_file is not None
     assert lock.plan == plan_hash(study.plan_file)
-    used = {"mmrm", "ancova", "negative_binomial", "cox", "kaplan_meier", "binary"}
+    used = {"mmrm", "ancova", "negative_binomial", "cox", "kaplan_meier", "binary", "recurrent"}
+    used |= {"impute", "rubin"}  # behind the word imputation
     assert lock.methods == {n: methods.VERSIONS[n] for n in used | {"fixed_sequence"}}
     assert lock.schemas == data_schemas.VERSIONS
     pinned = {"plan": lock.plan, "methods": lock.methods, "schemas": lock.schemas}
@@ -115,7 +116,7 @@ def test_the_same_plan_twice(study: Study) -> None:
 
 def test_an_amendment_needs_a_reason(study: Study, changed_plan: Change) -> None:
     first = locked(study)
-    path = changed_plan(('version: "1.0"', 'version: "1.1"'))
+    path = changed_plan(('version: "1.1"', 'version: "1.2"'))
     with pytest.raises(OutOfOrder, match="give a reason"):
         lock_plan(study, signer="stan", second_signer="iris", plan=path, reason=" ")
     event = lock_plan(study, signer="stan", second_signer="iris", plan=path, reason="new cut-off")
@@ -130,7 +131,7 @@ def test_an_amendment_needs_a_reason(study: Study, changed_plan: Change) -> None
 def test_no_lock_after_the_arms_are_known(study: Study, changed_plan: Change) -> None:
     lock = locked(study)
     study.append(AllocationRevealed(plan_lock=lock.lock, arms={}))
-    path = changed_plan(('version: "1.0"', 'version: "1.1"'))
+    path = changed_plan(('version: "1.1"', 'version: "1.2"'))
     with pytest.raises(OutOfOrder, match="exploratory"):
         lock_plan(study, signer="stan", second_signer="iris", plan=path, reason="late")
 
@@ -151,7 +152,7 @@ def test_a_plan_that_moved(study: Study, changed_plan: Change) -> None:
 
 
 def test_versions_that_moved(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    locked(study)
+    lock = locked(study)
     monkeypatch.setitem(methods.VERSIONS, "mmrm", "99")
     monkeypatch.setitem(methods.VERSIONS, "hedges_g", "99")  # not in the plan
     monkeypatch.delitem(methods.VERSIONS, "cox")
@@ -159,9 +160,9 @@ def test_versions_that_moved(study: Study, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(LockMismatch) as caught:
         require_lock(study)
     assert caught.value.details["moved"] == [
-        "method cox is version none and 1 was locked",
-        "method mmrm is version 99 and 1 was locked",
-        "schema adam is version 99 and 1 was locked",
+        f"method cox is version none and {lock.methods['cox']} was locked",
+        f"method mmrm is version 99 and {lock.methods['mmrm']} was locked",
+        f"schema adam is version 99 and {lock.schemas['adam']} was locked",
     ]
 
 

@@ -144,7 +144,7 @@ def test_plan_lock_refused(
 
 
 def test_plan_lock_of_another_plan(folder: Path, changed_plan: Change) -> None:
-    path = changed_plan(('version: "1.0"', 'version: "2.0"'))
+    path = changed_plan(('version: "1.1"', 'version: "2.0"'))
     where = ["--study", str(folder), "--signer", "iris", "--second-signer", "stan"]
     done = RUN.invoke(app, ["plan", "lock", *where, "--plan", str(path)])
     assert done.exit_code == 0, done.output

@@ -17,13 +17,22 @@ from trialkit.results import RATIOS, ResultRows, result_id
 REGISTERED = {
     "mmrm": "difference",
     "ancova": "difference",
+    "imputation": "difference",
+    "binary": "risk_difference",
+    "ordinal": "odds_ratio",
+    "win_odds": "win_odds",
     "negative_binomial": "rate_ratio",
+    "poisson": "rate_ratio",
+    "recurrent": "rate_ratio",
     "cox": "hazard_ratio",
     "kaplan_meier": "logrank",
-    "binary": "risk_difference",
+    "rmst": "rmst_difference",
 }
 MEASURES = {"difference": "risk_difference", "ratio": "risk_ratio", "odds_ratio": "odds_ratio"}
+#: Units of what a method estimates, where the plan names none.
+UNITS = {"rmst": "days"}
 _STATISTICS = ("estimate", "se", "df", "statistic", "p", "lower", "upper")
+NOT_COMPARED = "these data do not give the registered comparison"
 INESTIMABLE = "not estimable from these data"
 _WHOLE = ("estimate", "se", "p", "lower", "upper")
 SE_OF_LOG = "standard error of the log"
@@ -31,7 +40,7 @@ SE_OF_LOG = "standard error of the log"
 
 @dataclass
 class Block:
-    """One analysis' part of the results."""
+    """One analysis' part of the results; `notes` are what a reader must know of the fit."""
 
     rows: ResultRows
     registered: str
@@ -42,13 +51,31 @@ class Block:
     reason: str | None = None
     place: dict[str, str | None] = field(default_factory=dict)
     quantity: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def variant(self) -> str | None:
+        """What was computed, in words."""
+        return self.rows.fixed["variant"]
+
+    @variant.setter
+    def variant(self, words: str) -> None:
+        self.rows.fixed["variant"] = words
+
+
+def quantity_of(analysis: Analysis) -> str:
+    """Return what the registered comparison of an analysis is."""
+    options = analysis.options
+    if analysis.method == "binary":
+        return MEASURES.get(str(options.get("measure", "difference")), "risk_difference")
+    if analysis.method == "recurrent" and options.get("model", "lwyy") != "lwyy":
+        return "hazard_ratio"  # of intensities or of hazards, not of mean rates
+    return REGISTERED[analysis.method]
 
 
 def start(plan: Plan, analysis: Analysis, population: Population) -> Block:
     """Begin the block of an analysis: its fixed columns and the place of its comparison."""
-    quantity = REGISTERED[analysis.method]
-    if analysis.method == "binary":
-        quantity = MEASURES.get(str(analysis.options.get("measure", "difference")), quantity)
+    quantity = quantity_of(analysis)
     place: dict[str, str | None] = {}
     if quantity != "logrank":
         place = {"group": plan.treatment.treatment, "reference": plan.treatment.reference}
@@ -62,7 +89,7 @@ def start(plan: Plan, analysis: Analysis, population: Population) -> Block:
         population=population.code,
         method=analysis.method,
         variant=None,
-        unit=None if quantity in RATIOS else analysis.unit,
+        unit=None if quantity in RATIOS else analysis.unit or UNITS.get(analysis.method),
     )
     block = Block(rows, "", place=place, quantity=quantity)
     block.registered = result_id(analysis.id, quantity, "", **place).rstrip(".")
@@ -114,8 +141,10 @@ def contrast_rows(
         for name in _STATISTICS:
             if name == "df" and (math.isinf(row["df"]) or not whole):
                 continue  # infinite: the normal distribution
-            in_units = quantity == "difference" and name in _WITH_UNIT
-            unit = (prepared.analysis.unit if in_units else None) or ""
+            if name == "statistic" and whole and math.isnan(row["statistic"]):
+                continue  # percentile intervals have none
+            in_units = quantity in _DIFFERENCES and name in _WITH_UNIT
+            unit = (block.rows.fixed["unit"] if in_units else None) or ""
             note = SE_OF_LOG if whole and name == "se" and ratio else None
             block.rows.add(quantity, name, row[name], unit=unit, text=note, reason=reason, **place)
         block.rows.add(quantity, "level", prepared.level, unit="", **place)
@@ -125,6 +154,7 @@ def contrast_rows(
             block.reason = reason
 
 
+_DIFFERENCES = frozenset({"difference", "rmst_difference"})
 _WITH_UNIT = frozenset({"estimate", "se", "lower", "upper", "mean", "sd"})
 
 
@@ -146,6 +176,16 @@ def shifted(table: pd.DataFrame, null: float, ratio: bool) -> pd.DataFrame:
     )
     out["statistic"], out["p"] = statistic, 2.0 * tail
     return out
+
+
+def finish(block: Block) -> None:
+    """Write the notes, and the variant into every row; a comparison without rows has failed."""
+    if block.p is None and block.reason is None:
+        fail(block, NOT_COMPARED)
+    for number, text in enumerate(dict.fromkeys(block.notes), start=1):
+        block.rows.add(f"note-{number}", "note", None, unit="", text=text)
+    for row in block.rows.rows:
+        row["variant"] = block.variant
 
 
 def estimate_rows(

@@ -10,21 +10,26 @@ import pandas as pd
 from scipy import stats
 
 from trialkit.analysis.block import Block, contrast_rows, estimate_rows, fail
-from trialkit.analysis.prepare import DAY, SUBJECT, VISIT, Prepared
+from trialkit.analysis.prepare import Prepared
+from trialkit.analysis.rows import DAY, SUBJECT, VISIT
 from trialkit.methods import ancova, mmrm
 
 
 def run_mmrm(block: Block, prepared: Prepared, *, full: bool) -> None:
     """Fit the MMRM; keep LS-means and differences of every visit."""
     analysis, variable = prepared.analysis, prepared.variable
+    margins = prepared.options.pop("margins", "equal")
     fit = mmrm(analysis.formula, prepared.frame, subject=SUBJECT, visit=VISIT, **prepared.options)
-    block.rows.fixed["variant"] = fit.variant
+    block.variant, block.notes = fit.variant, list(fit.notes)
+    if fit.aliased:
+        block.notes.append(f"dropped as combinations of other columns: {', '.join(fit.aliased)}")
     if fit.failed is not None:
         fail(block, fit.failed)
     else:
         by = VISIT if any(VISIT in f.variables for f in fit.design.factors.values()) else None
-        options: dict[str, Any] = {"by": by, "level": prepared.level}
+        options: dict[str, Any] = {"by": by, "level": prepared.level, "weights": margins}
         contrasts = fit.contrast(variable, reference=prepared.reference, **options)
+        block.variant = _variant(fit.variant, contrasts, [name for name, _ in fit.fallbacks])
         contrast_rows(block, prepared, contrasts, "difference", analysis.visit)
         if block.p is None and block.reason is None:
             fail(block, f"no value at {analysis.visit}")
@@ -39,17 +44,29 @@ def run_mmrm(block: Block, prepared: Prepared, *, full: bool) -> None:
 def run_ancova(block: Block, prepared: Prepared, *, full: bool) -> None:
     """Fit the ANCOVA at the registered visit."""
     analysis, variable = prepared.analysis, prepared.variable
-    fit = ancova(analysis.formula, prepared.frame, **prepared.options)
-    block.rows.fixed["variant"] = fit.variant
+    options: dict[str, Any] = {"level": prepared.level}
+    options["weights"] = prepared.options.get("margins", "equal")
+    se = prepared.options.get("se", "classical")
+    fit = ancova(analysis.formula, prepared.frame, se=se)
+    block.variant, block.notes = fit.variant, list(fit.notes)
     if fit.failed is not None:
         fail(block, fit.failed)
     else:
-        contrasts = fit.contrast(variable, reference=prepared.reference, level=prepared.level)
+        contrasts = fit.contrast(variable, reference=prepared.reference, **options)
+        block.variant = _variant(fit.variant, contrasts, [])
         contrast_rows(block, prepared, contrasts, "difference", analysis.visit)
-        means = fit.lsmeans(variable, level=prepared.level)
+        means = fit.lsmeans(variable, **options)
         estimate_rows(block, means, "lsmean", variable, unit=analysis.unit, visit=analysis.visit)
     if full:
         observed(block, prepared)
+
+
+def _variant(fitted: str, table: pd.DataFrame, failed: list[str]) -> str:
+    """Name the fit, the structures that failed before it, and the margins of the means."""
+    parts = [fitted]
+    if failed:
+        parts.append(f"a fallback: {', '.join(failed)} tried before and failed")
+    return "; ".join([*parts, f"LS-means: {table.attrs['variant']}"])
 
 
 def _profile(block: Block, prepared: Prepared, means: pd.DataFrame) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from trialkit.analysis.flow import flow
-from trialkit.analysis.prepare import SUBJECT, column_of, frame_of
+from trialkit.analysis.prepare import column_of, frame_of
+from trialkit.analysis.rows import SUBJECT
 from trialkit.plan.model import Plan, Table
 from trialkit.results import ResultRows, slug
 

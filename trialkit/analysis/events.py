@@ -1,4 +1,4 @@
-"""Rows of events: negative binomial, Cox, Kaplan-Meier, and yes/no outcomes."""
+"""Times to events: Cox, Kaplan-Meier, restricted means."""
 
 from __future__ import annotations
 
@@ -9,46 +9,14 @@ import numpy as np
 
 from trialkit.analysis.block import Block, contrast_rows, estimate_rows, fail
 from trialkit.analysis.prepare import Prepared
-from trialkit.methods import binary, cox, kaplan_meier, negative_binomial
-
-
-def run_counts(block: Block, prepared: Prepared, *, full: bool) -> None:
-    """Fit the negative binomial model; rates are per year where PYEARS is the exposure."""
-    analysis, variable = prepared.analysis, prepared.variable
-    exposure = prepared.options.get("exposure")
-    if exposure is None and "PYEARS" in prepared.frame.columns:
-        exposure = "PYEARS"
-    fit = negative_binomial(analysis.formula, prepared.frame, exposure=exposure)
-    block.rows.fixed["variant"] = fit.variant
-    if fit.failed is not None:
-        fail(block, fit.failed)
-    else:
-        table = fit.rate_ratio(variable, reference=prepared.reference, level=prepared.level)
-        contrast_rows(block, prepared, table, "rate_ratio", analysis.visit)
-        rates = fit.rates(variable, level=prepared.level)
-        estimate_rows(block, rates, "rate", variable, unit=analysis.unit, log=True)
-        block.rows.add("dispersion", "estimate", fit.dispersion, unit="")
-        if math.isfinite(fit.dispersion_se):
-            block.rows.add("dispersion", "se", fit.dispersion_se, unit="")
-    if full:
-        outcome = fit.design.response or ""
-        rows = prepared.frame[prepared.used]
-        for arm in prepared.arms:
-            own = rows[rows[variable] == arm]
-            if outcome in own.columns:
-                block.rows.add("events", "count", float(own[outcome].sum()), group=arm, unit="")
-                with_event = float((own[outcome] > 0).sum())
-                block.rows.add("with_event", "count", with_event, group=arm, unit="")
-            if exposure == "PYEARS":
-                years = float(own[exposure].sum())
-                block.rows.add("person_years", "estimate", years, group=arm, unit="years")
+from trialkit.methods import cox, kaplan_meier, rmst
 
 
 def run_cox(block: Block, prepared: Prepared, *, full: bool) -> None:
     """Fit the Cox model."""
     analysis, variable = prepared.analysis, prepared.variable
     fit = cox(analysis.formula, prepared.frame, time="AVAL", event="EVENT", **prepared.options)
-    block.rows.fixed["variant"] = fit.variant
+    block.variant, block.notes = fit.variant, list(fit.notes)
     if fit.failed is not None:
         fail(block, fit.failed)
     else:
@@ -75,9 +43,8 @@ def run_kaplan_meier(block: Block, prepared: Prepared, *, full: bool) -> None:
     )
     strata = prepared.options.get("strata")
     test = fit.logrank(strata).iloc[0]
-    block.rows.fixed["variant"] = fit.variant + (
-        f", log-rank stratified by {strata}" if strata else ", log-rank"
-    )
+    block.variant = fit.variant + (f", log-rank stratified by {strata}" if strata else ", log-rank")
+    block.notes = list(fit.notes)
     if math.isfinite(test["p"]):
         for name in ("statistic", "df", "p"):
             block.rows.add("logrank", name, test[name], unit="")
@@ -97,6 +64,29 @@ def run_kaplan_meier(block: Block, prepared: Prepared, *, full: bool) -> None:
         _milestones(block, prepared, fit, times)
     if full:
         _curves(block, prepared, fit)
+
+
+def run_rmst(block: Block, prepared: Prepared, *, full: bool) -> None:
+    """Compare the mean times without an event up to the registered time."""
+    variable, unit = prepared.variable, block.rows.fixed["unit"]
+    fit = rmst(
+        prepared.frame,
+        time="AVAL",
+        event="EVENT",
+        group=variable,
+        level=prepared.level,
+        **prepared.options,
+    )
+    block.variant, block.notes = fit.variant, list(fit.notes)
+    if fit.failed is not None:
+        fail(block, fit.failed)
+    else:
+        table = fit.difference(reference=prepared.reference)
+        contrast_rows(block, prepared, table, block.quantity)
+        estimate_rows(block, fit.table, "rmst", variable, unit=unit)
+    if full:
+        for row in fit.n_groups.to_dict("records"):
+            block.rows.add("events", "count", row["events"], group=str(row["group"]), unit="")
 
 
 def _milestones(block: Block, prepared: Prepared, fit: Any, times: list[float]) -> None:
@@ -148,40 +138,3 @@ def ticks(last: float) -> list[float]:
     choices = [scale * k for k in (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)]
     step = next((s for s in choices if last / s <= 8.0), choices[-1])
     return [round(step * i, 9) for i in range(int(last / step + 1e-9) + 1)]
-
-
-def run_binary(block: Block, prepared: Prepared, *, full: bool) -> None:
-    """Fit the logistic model; compare standardised risks by the registered measure."""
-    analysis, variable = prepared.analysis, prepared.variable
-    measure = prepared.options.get("measure", "difference")
-    variance = prepared.options.get("variance", "ye")
-    fit = binary(analysis.formula, prepared.frame)
-    block.rows.fixed["variant"] = f"{fit.variant}; standardised risks, {variance} variance"
-    if fit.failed is not None:
-        fail(block, fit.failed)
-    else:
-        table = fit.standardised(
-            variable,
-            reference=prepared.reference,
-            measure=measure,
-            variance=variance,
-            level=prepared.level,
-        )
-        contrast_rows(block, prepared, table, block.quantity, analysis.visit)
-        risks = fit.risks(variable, variance=variance, level=prepared.level)
-        estimate_rows(block, risks, "risk", variable, unit="", visit=analysis.visit)
-        if full:
-            odds = fit.odds_ratio(variable, reference=prepared.reference, level=prepared.level)
-            contrast_rows(block, prepared, odds, "conditional_odds_ratio", analysis.visit)
-    if full:
-        rows = prepared.frame[prepared.used]
-        outcome = fit.design.response or ""
-        for arm in prepared.arms:
-            own = rows[rows[variable] == arm]
-            if outcome not in own.columns or not len(own):
-                continue
-            place = {"group": arm, "visit": analysis.visit}
-            yes = float(own[outcome].sum())
-            block.rows.add("responders", "count", yes, unit="", **place)
-            block.rows.add("responders", "percent", 100.0 * yes / len(own), unit="%", **place)
-            block.rows.add("responders", "n", float(len(own)), unit="", **place)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from trialkit.analysis.prepare import SUBJECT
+from trialkit.analysis.rows import SUBJECT
 from trialkit.errors import Finding
 from trialkit.plan.model import Plan
 from trialkit.results import ResultRows, Results, slug

@@ -9,22 +9,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trialkit.analysis.rows import (
+    DAY,
+    START_STOP,
+    SUBJECT,
+    VISIT,
+    aggregate,
+    every_visit,
+    imputation_terms,
+    respond,
+)
 from trialkit.errors import UnknownName, UsageError
 from trialkit.methods._design import parse, variables_of
 from trialkit.plan.model import Analysis, Plan, Population
-
-SUBJECT, VISIT, DAY = "USUBJID", "AVISIT", "AVISITN"
-DAYS_A_YEAR = 365.25
-START_STOP = ("TSTART", "TSTOP", "EVENT")
-OPTIONS: dict[str, frozenset[str]] = {
-    "mmrm": frozenset({"covariance", "reml", "df", "group", "weights"}),
-    "ancova": frozenset({"se"}),
-    "negative_binomial": frozenset({"exposure"}),
-    "cox": frozenset({"ties", "strata"}),
-    "kaplan_meier": frozenset({"strata", "times"}),
-    "binary": frozenset({"measure", "variance"}),
-}
-_COLUMN_OPTIONS = ("group", "weights", "strata", "exposure")
+from trialkit.plan.words import (
+    COUNT_METHODS,
+    OPTIONS,
+    TIME_METHODS,
+    VISITS_METHODS,
+    columns_of,
+)
 
 
 @dataclass
@@ -41,6 +45,10 @@ class Prepared:
         Rows that have every value that the method needs.
     baseline : Series
         Baseline value by USUBJID; empty where the frame has none.
+    options : dict
+        The plan's options of the method.
+    terms : list of str
+        Of the imputation model, beside arm and visit.
     """
 
     analysis: Analysis
@@ -54,6 +62,7 @@ class Prepared:
     used: np.ndarray[Any, np.dtype[np.bool_]]
     baseline: pd.Series[float]
     options: dict[str, Any] = field(default_factory=dict)
+    terms: list[str] = field(default_factory=list)
 
     @property
     def arms(self) -> list[str]:
@@ -79,8 +88,9 @@ def prepare(plan: Plan, analysis: Analysis, frames: Mapping[str, pd.DataFrame]) 
 
     Rows are those of the dataset whose columns have the values of ``where``, of participants in
     the estimand's population. Where the frame has the columns: only ``ANL01FL == "Y"``, no
-    baseline rows, and, except for ``mmrm``, only the registered visit. Columns of the formula
-    that the frame lacks come from ADSL.
+    baseline rows, and, except for ``mmrm`` and ``imputation``, only the registered visit.
+    ``imputation`` gets one row for everybody and every visit, observed or not. Columns of the
+    formula that the frame lacks come from ADSL.
 
     Raises
     ------
@@ -97,19 +107,21 @@ def prepare(plan: Plan, analysis: Analysis, frames: Mapping[str, pd.DataFrame]) 
     rows = _rows(frame_of(frames, analysis.dataset), analysis, people)
     baseline = _baseline(rows)
     rows = _analysis_rows(rows, analysis)
-    if analysis.method == "negative_binomial" and set(START_STOP) <= set(rows.columns):
+    if analysis.method in COUNT_METHODS and set(START_STOP) <= set(rows.columns):
         rows = aggregate(rows, people)
-    if analysis.method in {"cox", "kaplan_meier"} and "CNSR" in rows.columns:
+    if analysis.method in TIME_METHODS and "CNSR" in rows.columns:
         rows = rows.assign(EVENT=1.0 - rows["CNSR"])
     if analysis.response is not None:
         rows = rows.assign(RESPONSE=respond(analysis, rows["AVAL"]))
     needed = _needed(plan, analysis, rows, adsl)
+    imputed = analysis.method == "imputation"
+    if imputed:
+        rows = every_visit(rows, people, baseline, [n for n in needed if n not in adsl.columns])
+        needed = [name for name in needed if name != parse(analysis.formula)[0]]
     frame = _complete(rows, adsl, people, needed, plan)
-    if analysis.method != "mmrm" and frame[SUBJECT].duplicated().any():
-        raise UsageError(
-            f"{analysis.id}: participants have several rows of {analysis.dataset}.",
-            remedy="Register a visit, or a `where` that leaves one row a participant.",
-        )
+    one_row = analysis.method not in {*VISITS_METHODS, "recurrent"}
+    if one_row and frame[SUBJECT].duplicated().any():
+        raise _several(analysis)
     return Prepared(
         analysis=analysis,
         population=population,
@@ -119,10 +131,28 @@ def prepare(plan: Plan, analysis: Analysis, frames: Mapping[str, pd.DataFrame]) 
         level=1.0 - plan.alpha,
         frame=frame,
         people=people,
-        used=frame[needed].notna().all(axis=1).to_numpy(dtype=bool),
+        used=_used(analysis, frame, needed),
         baseline=baseline,
-        options=dict(analysis.options),
+        options={k: v for k, v in analysis.options.items() if k != "covariates" or not imputed},
+        terms=imputation_terms(plan, analysis) if imputed else [],
     )
+
+
+def _several(analysis: Analysis) -> UsageError:
+    return UsageError(
+        f"{analysis.id}: participants have several rows of {analysis.dataset}.",
+        remedy="Register a visit, or a `where` that leaves one row a participant.",
+    )
+
+
+def _used(
+    analysis: Analysis, frame: pd.DataFrame, needed: list[str]
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Tell which rows have every value; of imputed ones those of the visit that is analysed."""
+    whole = frame[needed].notna().all(axis=1)
+    if analysis.method == "imputation":
+        whole = whole.groupby(frame[SUBJECT]).transform("all") & (frame[VISIT] == analysis.visit)
+    return whole.to_numpy(dtype=bool)
 
 
 def frame_of(frames: Mapping[str, pd.DataFrame], name: str) -> pd.DataFrame:
@@ -174,7 +204,7 @@ def arms_of(plan: Plan, adsl: pd.DataFrame) -> pd.Series[Any]:
 
 
 def _check_options(analysis: Analysis) -> None:
-    unknown = set(analysis.options) - OPTIONS[analysis.method]
+    unknown = set(analysis.options) - set(OPTIONS[analysis.method])
     if unknown:
         raise UsageError(
             f"{analysis.id}: {analysis.method} has no option {', '.join(sorted(unknown))}.",
@@ -201,55 +231,28 @@ def _analysis_rows(rows: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
         rows = rows[rows["ANL01FL"] == "Y"]
     if "ABLFL" in rows.columns:
         rows = rows[rows["ABLFL"] != "Y"]
-    if analysis.visit is not None and analysis.method != "mmrm":
+    if analysis.visit is not None and analysis.method not in VISITS_METHODS:
         rows = rows[rows[column_of(rows, VISIT, analysis.dataset)] == analysis.visit]
     return rows
-
-
-def aggregate(rows: pd.DataFrame, people: pd.Series[Any]) -> pd.DataFrame:
-    """Return one row a participant: NEVENTS and PYEARS at risk, from start-stop rows.
-
-    Participants without a row, or without time at risk, are left out: they tell nothing about
-    a rate, and are counted as missing.
-    """
-    time = (rows["TSTOP"] - rows["TSTART"]).groupby(rows[SUBJECT]).sum() / DAYS_A_YEAR
-    events = rows["EVENT"].groupby(rows[SUBJECT]).sum()
-    order = [u for u in people.index if time.get(u, 0.0) > 0.0]
-    return pd.DataFrame(
-        {
-            SUBJECT: order,
-            "NEVENTS": events.reindex(order).to_numpy(dtype=np.float64),
-            "PYEARS": time.reindex(order).to_numpy(dtype=np.float64),
-        }
-    )
-
-
-def respond(analysis: Analysis, values: pd.Series[float]) -> pd.Series[float]:
-    """Return RESPONSE: 1 inside the bounds, 0 outside, missing where the value is missing."""
-    rule = analysis.response
-    inside = pd.Series(True, index=values.index)
-    if rule is not None and rule.at_least is not None:
-        inside &= values >= rule.at_least
-    if rule is not None and rule.at_most is not None:
-        inside &= values <= rule.at_most
-    return inside.astype(np.float64).where(values.notna())
 
 
 def _needed(plan: Plan, analysis: Analysis, rows: pd.DataFrame, adsl: pd.DataFrame) -> list[str]:
     """Return the columns that must not be missing, each found in the frame or in ADSL."""
     both = pd.DataFrame(columns=list(dict.fromkeys([*rows.columns, *adsl.columns])))
     formula, outcomes = analysis.formula, []
-    if analysis.method in {"cox", "kaplan_meier"}:
+    if analysis.method in TIME_METHODS:
         formula, outcomes = formula.rpartition("~")[2], ["AVAL", "EVENT"]
+    elif analysis.method == "recurrent":
+        formula, outcomes = formula.rpartition("~")[2], [*START_STOP]
     left, terms = parse(formula)
+    if analysis.method == "imputation" and (extra := imputation_terms(plan, analysis)):
+        terms = (*terms, *parse("~ " + " + ".join(extra))[1])
     expressions = [*([left] if left else []), *(name for term in terms for name in term)]
     names = [column for name in expressions for column in variables_of(name, both)]
-    for option in _COLUMN_OPTIONS:
-        given = analysis.options.get(option, [])
-        names += [given] if isinstance(given, str) else list(given)
-    if analysis.method == "mmrm":
+    names += columns_of(analysis.method, analysis.options)
+    if analysis.method in VISITS_METHODS:
         names.append(VISIT)
-    if analysis.method == "negative_binomial" and "PYEARS" in rows.columns:
+    if analysis.method in COUNT_METHODS and "PYEARS" in rows.columns:
         names.append("PYEARS")
     wanted = list(dict.fromkeys([SUBJECT, plan.treatment.variable, *outcomes, *names]))
     for name in wanted:
@@ -283,5 +286,5 @@ def _complete(
     if {VISIT, DAY} <= set(frame.columns):
         visits = frame[[VISIT, DAY]].drop_duplicates(VISIT).sort_values(DAY)[VISIT]
         frame[VISIT] = pd.Categorical(frame[VISIT], categories=list(visits))
-    by = [SUBJECT, DAY] if DAY in frame.columns else [SUBJECT]
+    by = [SUBJECT, *(name for name in (DAY, "TSTART") if name in frame.columns)]
     return frame.sort_values(by, kind="stable").reset_index(drop=True)

@@ -7,23 +7,32 @@ from typing import Any
 
 import pandas as pd
 
-from trialkit.analysis.block import Block, counts, fail, start
+from trialkit.analysis.block import Block, counts, fail, finish, start
+from trialkit.analysis.categories import run_binary, run_ordinal, run_win_odds
 from trialkit.analysis.continuous import run_ancova, run_mmrm
+from trialkit.analysis.counts import run_negative_binomial, run_poisson, run_recurrent
 from trialkit.analysis.describe import describe
-from trialkit.analysis.events import run_binary, run_counts, run_cox, run_kaplan_meier
+from trialkit.analysis.events import run_cox, run_kaplan_meier, run_rmst
+from trialkit.analysis.imputation import run_imputation
+from trialkit.analysis.multiplicity import decide
 from trialkit.analysis.prepare import population_of, prepare
 from trialkit.errors import UnknownName, UsageError
-from trialkit.methods import fixed_sequence, holm
 from trialkit.plan.model import Analysis, Plan
 from trialkit.results import Results, results_table, series_table
 
 RUNNERS: dict[str, Callable[..., None]] = {
     "mmrm": run_mmrm,
     "ancova": run_ancova,
-    "negative_binomial": run_counts,
+    "imputation": run_imputation,
+    "binary": run_binary,
+    "ordinal": run_ordinal,
+    "win_odds": run_win_odds,
+    "negative_binomial": run_negative_binomial,
+    "poisson": run_poisson,
+    "recurrent": run_recurrent,
     "cox": run_cox,
     "kaplan_meier": run_kaplan_meier,
-    "binary": run_binary,
+    "rmst": run_rmst,
 }
 
 
@@ -61,12 +70,13 @@ def run_plan(
         hidden or one is empty, an option does not exist.
     """
     blocks = [run_analysis(plan, analysis, frames, full=descriptives) for analysis in plan.analyses]
-    decide(plan, dict(zip((a.id for a in plan.analyses), blocks, strict=True)))
+    procedure = decide(plan, dict(zip((a.id for a in plan.analyses), blocks, strict=True)))
     rows = [row for block in blocks for row in block.rows.rows]
     points = [point for block in blocks for point in block.points]
     if descriptives:
         rows += [row for made in describe(plan, frames, _analysed(blocks)) for row in made.rows]
-    return Results(results_table(rows), series_table(points), _meta(plan, blocks, dict(meta or {})))
+    told = {**_meta(plan, blocks, dict(meta or {})), "multiplicity": procedure}
+    return Results(results_table(rows), series_table(points), told)
 
 
 def run_analysis(
@@ -85,10 +95,9 @@ def run_analysis(
         raise
     except UsageError as error:  # what was written before the refusal goes
         block.rows.rows = [row for row in block.rows.rows if row["quantity"] == "n"]
-        block.points = []
+        block.points, block.notes = [], []
         fail(block, error.message)
-    for row in block.rows.rows:
-        row["variant"] = block.rows.fixed["variant"]
+    finish(block)
     return block
 
 
@@ -96,31 +105,6 @@ def _analysed(blocks: list[Block]) -> set[str] | None:
     """Return the participants of the primary analysis; None where the plan has none."""
     first = next((b for b in blocks if b.rows.fixed["role"] == "primary"), None)
     return first.analysed if first else None
-
-
-def decide(plan: Plan, blocks: Mapping[str, Block]) -> None:
-    """Add adjusted p-values and decisions to the registered comparisons that are tested."""
-    rule = plan.multiplicity
-    tested = [code for code in rule.order if code in blocks]
-    if rule.procedure == "none" or not tested:
-        return
-    procedure = holm if rule.procedure == "holm" else fixed_sequence
-    table = procedure({code: blocks[code].p for code in tested}, alpha=rule.alpha)
-    for row in table.to_dict("records"):
-        block = blocks[str(row["test"])]
-        add = block.rows.add
-        if block.p is None:
-            reason = block.reason or "the analysis failed"
-            add(block.quantity, "p_adjusted", None, reason=reason, unit="", **block.place)
-            note = "not rejected: the analysis failed"
-        else:
-            add(block.quantity, "p_adjusted", row["p_adjusted"], unit="", **block.place)
-            note = "rejected" if row["rejected"] else "not rejected"
-        text = f"{note} ({rule.procedure.replace('_', ' ')} at {rule.alpha:g})"
-        value = 1.0 if row["rejected"] else 0.0
-        add(block.quantity, "rejected", value, unit="", text=text, **block.place)
-        for made in block.rows.rows[-2:]:
-            made["variant"] = block.rows.fixed["variant"]
 
 
 def _meta(plan: Plan, blocks: list[Block], given: dict[str, Any]) -> dict[str, Any]:

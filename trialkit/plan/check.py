@@ -11,11 +11,11 @@ from typing import get_args
 from trialkit._yaml import Document
 from trialkit.errors import Finding
 from trialkit.plan.check_analysis import AnalysisCheck
+from trialkit.plan.check_multiplicity import check_multiplicity, given
 from trialkit.plan.model import (
     Analysis,
     Estimand,
     IntercurrentEvent,
-    Multiplicity,
     Plan,
     Population,
     Strategy,
@@ -40,7 +40,7 @@ def read_plan(path: Path, design: Design | None = None) -> tuple[Plan | None, li
     document.findings = [_with_strategies(finding) for finding in document.findings]
     if isinstance(document.data, dict):
         _check_parts(document)
-        _check_multiplicity(document)
+        check_multiplicity(document)
         _check_tables(document, design)
         if design is not None:
             _check_treatment(document, design)
@@ -92,7 +92,7 @@ def _check_parts(document: Document) -> None:
                 f"ADSL has no population flag {population.flag}.",
                 did_you_mean(population.flag, POPULATION_FLAGS),
             )
-    codes = _given(document, "populations", "code")
+    codes = given(document, "populations", "code")
     for index, estimand in estimands:
         if estimand.population not in codes:
             document.add(
@@ -101,7 +101,7 @@ def _check_parts(document: Document) -> None:
                 did_you_mean(estimand.population, codes),
             )
         _check_events(document, index, estimand)
-    ids = _given(document, "estimands", "id")
+    ids = given(document, "estimands", "id")
     for index, analysis in analyses:
         if analysis.estimand not in ids:
             document.add(
@@ -109,7 +109,7 @@ def _check_parts(document: Document) -> None:
                 f"there is no estimand {analysis.estimand}.",
                 did_you_mean(analysis.estimand, ids),
             )
-    if "primary" not in _given(document, "analyses", "role"):
+    if "primary" not in given(document, "analyses", "role"):
         document.add(("analyses",), "no analysis is primary.", "Give one role: primary.")
 
 
@@ -130,80 +130,10 @@ def _check_events(document: Document, index: int, estimand: Estimand) -> None:
             )
 
 
-def _given(document: Document, section: str, key: str) -> list[str]:
-    """Return the ids that a section gives, whether or not its entries are sound."""
-    rows = document.data.get(section)
-    found = (
-        (row.get(key) for row in rows if isinstance(row, dict)) if isinstance(rows, list) else ()
-    )
-    return [name for name in found if isinstance(name, str)]
-
-
-def _check_multiplicity(document: Document) -> None:
-    rule = document.part(Multiplicity, "multiplicity")
-    if rule is None:
-        return
-    alpha = document.data.get("alpha", Plan.model_fields["alpha"].default)
-    if isinstance(alpha, int | float) and alpha != rule.alpha:
-        document.add(
-            ("multiplicity", "alpha"),
-            f"alpha is {rule.alpha:g} here and {alpha:g} in the plan.",
-            "Give the same in both places.",
-        )
-    analyses = {a.id: a for _, a in document.parts(Analysis, "analyses")}
-    ids = _given(document, "analyses", "id")
-    at = ("multiplicity", "order")
-    for position, code in enumerate(rule.order):
-        if code not in ids:
-            document.add((*at, position), f"there is no analysis {code}.", did_you_mean(code, ids))
-            continue
-        why = _untested(analyses.get(code))
-        if why:
-            document.add((*at, position), f"{code} is not tested: {why}.", "Remove it here.")
-        if code in rule.order[:position]:
-            document.add((*at, position), f"{code} is listed twice.", "List it once.")
-    for index, analysis in document.parts(Analysis, "analyses"):
-        if _untested(analysis) is None and analysis.id not in rule.order:
-            document.add(
-                ("analyses", index, "role"),
-                f"{analysis.id} is {analysis.role} and multiplicity.order does not test it.",
-                "Add it to the order, or make it exploratory or sensitivity.",
-            )
-    if rule.procedure == "none" and len(rule.order) > 1:
-        document.add(
-            ("multiplicity", "procedure"),
-            f"nothing keeps the error over {len(rule.order)} analyses at {rule.alpha:g}.",
-            "Use fixed_sequence or holm, or test one analysis.",
-        )
-    _primary_first(document, rule, analyses)
-
-
-def _primary_first(document: Document, rule: Multiplicity, analyses: dict[str, Analysis]) -> None:
-    """In a fixed sequence no secondary analysis comes before a primary one."""
-    roles = [analyses[code].role for code in rule.order if code in analyses]
-    if rule.procedure == "fixed_sequence" and roles != sorted(roles):
-        document.add(
-            ("multiplicity", "order"),
-            "a secondary analysis comes before a primary one.",
-            "Put the primary analyses first.",
-        )
-
-
-def _untested(analysis: Analysis | None) -> str | None:
-    """Return why an analysis has no place in the order, or None."""
-    if analysis is None:
-        return None
-    if analysis.method == "kaplan_meier":
-        return "kaplan_meier describes"
-    if analysis.role not in {"primary", "secondary"}:
-        return f"its role is {analysis.role}"
-    return None
-
-
 def _check_tables(document: Document, design: Design | None) -> None:
     tables = document.parts(Table, "tables")
     _unique(document, "tables", [(i, t.id) for i, t in tables], "id")
-    analyses = set(_given(document, "analyses", "id"))
+    analyses = set(given(document, "analyses", "id"))
     known: Iterable[str] = ADSL_COLUMNS
     if design is not None:
         scores = {s.paramcd for i in design.instruments.values() for s in i.scores}

@@ -6,15 +6,18 @@ import difflib
 
 from trialkit._yaml import Document
 from trialkit.errors import UsageError
+from trialkit.plan.check_options import check_options
+from trialkit.plan.formula import read_formula
 from trialkit.plan.model import Analysis, Treatment
 from trialkit.plan.words import (
     ADSL_COLUMNS,
     BASIC_COLUMNS,
     BASIC_METHODS,
+    GROUP_METHODS,
     MADE_COLUMNS,
-    OPTIONS,
     OUTCOMES,
     TIME_METHODS,
+    columns_of,
     did_you_mean,
 )
 from trialkit.study.design import Design
@@ -37,6 +40,9 @@ class AnalysisCheck:
         self.design = design
         treatment = document.part(Treatment, "treatment")
         self.variable = treatment.variable if treatment else "TRT01P"
+        self.arms = [treatment.reference, treatment.treatment] if treatment else []
+        if design is not None:
+            self.arms = [arm.label for arm in design.arms]
         self.frames = _frames(design) if design else None
 
     def __call__(self, index: int, analysis: Analysis) -> None:
@@ -45,9 +51,9 @@ class AnalysisCheck:
         self._check_frame(at, analysis)
         self._check_visit(at, analysis)
         self._check_response(at, analysis)
-        self._check_options(at, analysis)
+        check_options(self.document, at, analysis, self.variable, self.arms)
         try:
-            outcome, variables = _read_formula(analysis.formula)
+            outcome, variables = read_formula(analysis.formula)
         except UsageError as error:
             self.document.add((*at, "formula"), error.message, error.remedy)
             return
@@ -119,23 +125,6 @@ class AnalysisCheck:
         elif (response.at_least is None) == (response.at_most is None):
             add((*at, "response"), "one bound is needed.", "Give one of at_least and at_most.")
 
-    def _check_options(self, at: Path, analysis: Analysis) -> None:
-        known = OPTIONS[analysis.method]
-        for name, value in analysis.options.items():
-            where: Path = (*at, "options", name)
-            if name not in known:
-                self.document.add(
-                    where, f"{analysis.method} has no option {name}.", did_you_mean(name, known)
-                )
-                continue
-            values = known[name]
-            if values is not None and value not in values:
-                self.document.add(
-                    where,
-                    f"{value!r} is not possible for {name}.",
-                    did_you_mean(str(value), map(str, values)),
-                )
-
     def _check_formula(
         self, at: Path, analysis: Analysis, outcome: str | None, variables: list[str]
     ) -> None:
@@ -160,13 +149,15 @@ class AnalysisCheck:
             )
         if analysis.method == "mmrm" and "AVISIT" not in variables:
             add("it lacks the visit.", f"Add AVISIT and {self.variable}*AVISIT.")
-        if analysis.method == "kaplan_meier" and len(variables) > 1:
+        if analysis.method in GROUP_METHODS and len(variables) > 1:
             add(
-                "Kaplan-Meier has one grouping variable.",
+                f"{analysis.method} has one grouping variable.",
                 f"Use {self.variable}; put factors into options.strata.",
             )
+        if analysis.method == "imputation" and "AVISIT" in variables:
+            add("it is the analysis at one visit.", "Put AVISIT into options.covariates.")
         known = {*ADSL_COLUMNS, *BASIC_COLUMNS, *MADE_COLUMNS, *self._strata()}
-        for name in variables:
+        for name in [*variables, *columns_of(analysis.method, analysis.options)]:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
             if name not in known and close:
                 add(f"there is no column {name}.", f"Did you mean {close[0]}?")
@@ -182,14 +173,15 @@ class AnalysisCheck:
         """What the randomisation was stratified by is in the model."""
         if analysis.method == "kaplan_meier" or analysis.role == "exploratory":
             return
-        strata = analysis.options.get("strata") or []
-        have = {*variables, *([strata] if isinstance(strata, str) else strata)}
+        have = {*variables, *columns_of(analysis.method, analysis.options)}
         for name in self._strata():
             if name not in have:
                 self.document.add(
                     (*at, "formula"),
                     f"the randomisation was stratified by {name}, which it lacks.",
-                    f"Add + {name}.",
+                    f"Put it into options.strata: [{name}]."
+                    if analysis.method in GROUP_METHODS
+                    else f"Add + {name}.",
                 )
 
 
@@ -203,19 +195,3 @@ def _frames(design: Design) -> dict[tuple[str, str], list[str]]:
         frames.setdefault(("recurrent", diary.dataset), []).append(diary.paramcd)
         frames.setdefault(("time", "ADTTE"), []).append(f"TT{diary.paramcd}")
     return frames
-
-
-def _read_formula(formula: str) -> tuple[str | None, list[str]]:
-    """Return the outcome and the columns of the right side, as the methods read them.
-
-    Raises
-    ------
-    UsageError
-        If the formula cannot be read.
-    """
-    from trialkit.methods._design import parse
-    from trialkit.methods._expression import variables
-
-    outcome, terms = parse(formula)
-    found = [name for term in terms for factor in term for name in variables(factor)]
-    return outcome, list(dict.fromkeys(found))

@@ -30,6 +30,8 @@ from trialkit.record.schema import storage_guard
 from trialkit.record.sign import verify
 from trialkit.study import Study
 
+#: The methods behind a plan's word that is no method itself.
+PARTS: dict[str, tuple[str, ...]] = {"imputation": ("impute", "ancova", "rubin")}
 MEANING = "I approve this statistical analysis plan for the final analysis"
 
 
@@ -160,7 +162,7 @@ def require_lock(study: Study, plan_path: str | Path | None = None) -> PlanLocke
 
 def methods_of(plan: Plan) -> list[str]:
     """Return the methods that a plan uses, its multiplicity procedure included."""
-    names = {analysis.method for analysis in plan.analyses}
+    names = {name for a in plan.analyses for name in PARTS.get(a.method, (a.method,))}
     procedure = plan.multiplicity.procedure
     return sorted(names | ({procedure} if procedure != "none" else set()))
 

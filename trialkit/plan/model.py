@@ -16,7 +16,11 @@ Strategy = Literal[
 ]
 
 
-RATIO_METHODS = frozenset({"negative_binomial", "cox"})
+RATIO_METHODS = frozenset(
+    {"negative_binomial", "poisson", "recurrent", "cox", "ordinal", "win_odds"}
+)
+#: Procedures whose shares of alpha the plan gives.
+WEIGHTED = frozenset({"fallback", "graph"})
 
 
 class Part(BaseModel):
@@ -76,13 +80,16 @@ class Analysis(Part):
         An ADaM frame and the values that its columns must have (``{PARAMCD: WS10C}``).
     formula
         In the words of formulaic. Columns that the frame lacks come from ADSL. ``NEVENTS`` and
-        ``PYEARS`` are made from a start-stop frame for ``negative_binomial``; ``RESPONSE`` from
-        `response`.
+        ``PYEARS`` are made from a start-stop frame for ``negative_binomial`` and ``poisson``;
+        ``RESPONSE`` from `response`. ``kaplan_meier``, ``rmst`` and ``win_odds`` have the
+        treatment alone; ``imputation`` has the formula of the ANCOVA of the completed values.
     visit
-        AVISIT of the registered comparison. Other visits are kept for ``mmrm``; for the other
-        methods the frame is cut to this visit.
+        AVISIT of the registered comparison. Other visits are kept for ``mmrm`` and
+        ``imputation``; for the other methods the frame is cut to this visit.
+    better
+        Which estimates favour the treatment: ``higher`` or ``lower``.
     options
-        Keyword arguments of the method.
+        Options of the method, as :data:`trialkit.plan.words.OPTIONS` lists them.
     null_value
         The effect under the null hypothesis; absent, 1 for a ratio and 0 otherwise (`null`).
     """
@@ -91,7 +98,20 @@ class Analysis(Part):
     label: str
     role: Literal["primary", "secondary", "exploratory", "sensitivity"]
     estimand: Code
-    method: Literal["mmrm", "ancova", "negative_binomial", "cox", "kaplan_meier", "binary"]
+    method: Literal[
+        "mmrm",
+        "ancova",
+        "imputation",
+        "binary",
+        "ordinal",
+        "win_odds",
+        "negative_binomial",
+        "poisson",
+        "recurrent",
+        "cox",
+        "kaplan_meier",
+        "rmst",
+    ]
     dataset: str
     where: dict[str, str] = Field(default_factory=dict)
     formula: str
@@ -115,11 +135,25 @@ class Analysis(Part):
 
 
 class Multiplicity(Part):
-    """How the family-wise error is kept over `order`, the ids of the tested analyses."""
+    """How the family-wise error is kept over `order`, the ids of the tested analyses.
 
-    procedure: Literal["fixed_sequence", "holm", "none"]
+    Parameters
+    ----------
+    procedure
+        ``hochberg`` and ``hommel`` keep the error where the tests are independent or
+        positively dependent (Simes), the others always.
+    weights
+        For ``fallback`` and ``graph``: the share of alpha of each analysis, at most 1 in all.
+    transitions
+        For ``graph``: for each analysis, to whom its share goes once it is rejected, at most 1
+        in all; one that is left out hands on nothing.
+    """
+
+    procedure: Literal["fixed_sequence", "holm", "hochberg", "hommel", "fallback", "graph", "none"]
     alpha: Annotated[float, Field(gt=0, lt=1)]
     order: list[Code]
+    weights: dict[Code, float] | None = None
+    transitions: dict[Code, dict[Code, float]] | None = None
 
 
 class Table(Part):

@@ -20,7 +20,7 @@ from trialkit.plan import Plan, load_plan
 from trialkit.report import tables
 from trialkit.report.cells import Grid, Numbers, escape
 from trialkit.report.descriptive import descriptive
-from trialkit.report.figures import save_figure, slug
+from trialkit.report.figures import describe_graph, draw_graph, save_figure, slug
 from trialkit.report.flow import check_flow, describe_flow, draw_flow, read_flow
 from trialkit.results import AnalysisResult, Results
 
@@ -208,7 +208,17 @@ class Show:
             return Shown("The plan registers no procedure for multiplicity.\n")
         self.numbers.place = "Multiplicity"
         grid = tables.multiplicity(self.results, self.plan, self.numbers, label="tbl-multiplicity")
-        return self._grid(grid)
+        steps = self.results.meta.get("multiplicity", {}).get("steps")
+        if not steps:
+            return self._grid(grid)
+        figure = save_figure(
+            draw_graph(steps),
+            self.folder,
+            "multiplicity",
+            caption="Shares of alpha at the start and after the last rejection",
+            alt=describe_graph(steps),
+        )
+        return Shown(f"{grid.markdown()}\n{figure}")
 
     def primary(self) -> Shown:
         """Return the primary analyses in full."""
@@ -238,6 +248,7 @@ class Show:
         grids = [
             tables.comparison(one, self.numbers, self.plan, label=f"tbl-{name}"),
             tables.by_group(one, self.numbers, label=f"tbl-{name}-groups"),
+            tables.tipping(one, self.numbers, label=f"tbl-{name}-tipping"),
         ]
         if not one.failed:
             other = tables.contrasts(one, self.numbers, label=f"tbl-{name}-comparisons")

@@ -19,6 +19,11 @@ MEASURES = {
     "odds_ratio": "Odds ratio",
     "risk_difference": "Difference in proportions",
     "risk_ratio": "Ratio of proportions",
+    "rmst_difference": "Difference in restricted mean time",
+    "win_odds": "Win odds",
+    "win_ratio": "Win ratio",
+    "net_benefit": "Net benefit",
+    "win_probability": "Win probability",
     "logrank": "Log-rank test",
 }
 QUANTITIES = {
@@ -28,6 +33,9 @@ QUANTITIES = {
     "risk": "Standardised proportion",
     "survival": "Proportion without an event",
     "median_time": "Median time",
+    "rmst": "Restricted mean time",
+    "imputed": "Imputed values",
+    "person_years": "Time at risk",
 }
 STRATEGIES = {
     "treatment_policy": "treatment policy",
@@ -111,6 +119,8 @@ def comparison(one: AnalysisResult, numbers: Numbers, plan: Plan, *, label: str)
         grid.rows += _counts(one, numbers, statistic, name)
     method = f"{first['method']}: {first['variant']}" if first["variant"] else str(first["method"])
     grid.rows.append(["Method", escape(method)])
+    notes = one.table[one.table["statistic"] == "note"]
+    grid.rows += [["Note", numbers.show(str(code))] for code in notes["id"]]
     return grid
 
 
@@ -126,10 +136,12 @@ def _counts(one: AnalysisResult, numbers: Numbers, statistic: str, name: str) ->
 def by_group(one: AnalysisResult, numbers: Numbers, *, label: str) -> Grid:
     """Return what an analysis estimates in each group: means, rates, proportions by visit."""
     rows = one.table
+    imputed = (rows["quantity"] == "imputed") & (rows["statistic"] == "count")
     part = rows[
         ~rows["quantity"].isin([*CONTRASTS, "n", "effect_size", "coefficient"])
+        & ~rows["quantity"].str.startswith("tipping")
         & rows["group"].notna()
-        & rows["statistic"].isin(["estimate", "mean"])
+        & (rows["statistic"].isin(["estimate", "mean"]) | imputed)
     ]
     caption = f"{escape(one.label)}: estimates by group"
     head = ["Quantity", "Visit", "Group", "Estimate", "Interval", "n"]
@@ -148,6 +160,33 @@ def by_group(one: AnalysisResult, numbers: Numbers, *, label: str) -> Grid:
             ]
         )
     return _without_empty(grid)
+
+
+def tipping(one: AnalysisResult, numbers: Numbers, *, label: str) -> Grid:
+    """Return the comparison under each amount added to imputed values, and where it is lost."""
+    rows = one.table
+    moved = rows[(rows["statistic"] == "delta") & rows["quantity"].str.startswith("tipping-")]
+    arms = list(dict.fromkeys(moved["group"]))
+    unit = next((f" ({u})" for u in moved["unit"] if isinstance(u, str)), "")
+    head = [*(escape(f"Added, {arm}{unit}") for arm in arms), "Estimate", "Interval", "p"]
+    caption = f"{escape(one.label)}: what becomes of it as imputed values move"
+    grid = Grid(caption, label, head, right=frozenset(range(len(head))))
+    for name, part in moved.groupby("quantity", sort=False):
+        found = rows[(rows["quantity"] == name) & (rows["statistic"] == "estimate")]
+        prefix = str(found["id"].iloc[0]).rsplit(".", 1)[0]
+        added = dict(zip(part["group"], part["id"], strict=True))
+        grid.rows.append(
+            [
+                *(numbers.show(added[arm]) for arm in arms),
+                numbers.show(f"{prefix}.estimate"),
+                numbers.interval(prefix),
+                numbers.maybe(f"{prefix}.p"),
+            ]
+        )
+    for code, arm in zip(*(rows[rows["quantity"] == "tipping_delta"][c] for c in ("id", "group")),
+                         strict=True):  # fmt: skip
+        grid.rows.append([f"Tipping point, added in {escape(arm)}: {numbers.show(str(code))}"])
+    return grid
 
 
 def contrasts(one: AnalysisResult, numbers: Numbers, *, label: str) -> Grid:
@@ -198,10 +237,11 @@ def overview(results: Results, plan: Plan, numbers: Numbers, *, label: str) -> G
 
 def multiplicity(results: Results, plan: Plan, numbers: Numbers, *, label: str) -> Grid:
     """Return the tested hypotheses in their registered order, with decisions."""
-    head = ["Order", "Hypothesis", "p", "Adjusted p", "Null hypothesis"]
+    shares = plan.multiplicity.weights
+    head = ["Order", "Hypothesis", "Share of alpha", "p", "Adjusted p", "Null hypothesis"]
     name = plan.multiplicity.procedure.replace("_", " ")
     caption = f"Multiplicity: {name} procedure at {plan.multiplicity.alpha:g}"
-    grid = Grid(caption, label, head, right=frozenset({0, 2, 3}))
+    grid = Grid(caption, label, head, right=frozenset({0, 2, 3, 4}))
     for order, code in enumerate(plan.multiplicity.order, start=1):
         prefix = registered(results, code)
         analysis = plan.analysis(code)
@@ -215,12 +255,13 @@ def multiplicity(results: Results, plan: Plan, numbers: Numbers, *, label: str) 
             [
                 str(order),
                 escape(analysis.label if analysis else code),
+                f"{shares.get(code, 0.0):.3g}" if shares else "",
                 numbers.maybe(f"{prefix}.p"),
                 numbers.maybe(f"{prefix}.p_adjusted"),
                 decision,
             ]
         )
-    return grid
+    return _without_empty(grid)
 
 
 def printed_ids(numbers: Numbers) -> Grid:

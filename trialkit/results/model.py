@@ -208,6 +208,11 @@ class AnalysisResult:
             return self.table.iloc[:0]
         return self.table[self.table["id"].str.startswith(f"{prefix}.")]
 
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know of the fit: a fallback, rows left out, aliased columns."""
+        return [str(text) for text in self.table["text"][self.table["statistic"] == "note"]]
+
     def statistics(self) -> dict[str, float]:
         """Return the registered comparison as statistic -> number (NaN where failed)."""
         rows = self.registered
@@ -282,6 +287,7 @@ class AnalysisResult:
                 f"  estimand {first['estimand']}, population {first['population']}",
                 f"  {first['method']}: {first['variant']}",
                 f"  {counts}",
+                *(f"  note: {text}" for text in self.notes),
             ]
         )
 

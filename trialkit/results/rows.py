@@ -44,16 +44,24 @@ SERIES_COLUMNS: tuple[str, ...] = (
     "n",
 )
 RATIOS = frozenset(
-    {"rate_ratio", "hazard_ratio", "odds_ratio", "risk_ratio", "conditional_odds_ratio"}
+    {
+        *("rate_ratio", "hazard_ratio", "odds_ratio", "risk_ratio", "conditional_odds_ratio"),
+        *("win_odds", "win_ratio"),
+    }
 )
 CONTRASTS: tuple[str, ...] = (
     "difference",
+    "rmst_difference",
     "rate_ratio",
     "hazard_ratio",
     "odds_ratio",
     "conditional_odds_ratio",
     "risk_difference",
     "risk_ratio",
+    "win_odds",
+    "win_ratio",
+    "net_benefit",
+    "win_probability",
     "logrank",
 )
 
