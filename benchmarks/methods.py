@@ -36,7 +36,7 @@ from trialkit.methods.repeated.fit import fit_arrays, lay_out
 
 BESIDE = Path(__file__).resolve().parent.parent.parent / "shared"
 SHARED = Path(os.environ.get("TRIALKIT_SHARED", BESIDE)) / "oracles"
-KEYS = {"subject": "USUBJID", "visit": "AVISIT"}
+KEYS: dict[str, Any] = {"subject": "USUBJID", "visit": "AVISIT"}
 FEV = "FEV1 ~ RACE + SEX + ARMCD*AVISIT"
 BCVA = "BCVA_CHG ~ BCVA_BL + RACE + ARMCD*AVISIT"
 LINEAR = "kenward_roger_linear"
@@ -276,7 +276,7 @@ def survival(repeats: int) -> list[Line]:
         data = pd.DataFrame({"trt": rng.integers(1, 3, 137), "karno": rng.integers(1, 10, 137)})
         data["time"] = np.ceil(rng.exponential(100.0, 137))
         data["status"], name = (rng.random(137) < 0.9).astype(int), "137 (generated)"
-    rows = {"time": "time", "event": "status"}
+    rows: dict[str, Any] = {"time": "time", "event": "status"}
     version = f"version {lifelines.__version__}"
 
     def theirs() -> None:

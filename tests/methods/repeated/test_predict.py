@@ -18,7 +18,7 @@ from trialkit.methods.repeated.result import MMRMFit
 
 FOLDER = Path(__file__).parent.parent.parent / "oracles" / "lsmeans"
 FORMULA = "AVAL ~ BASE*AVISIT + SITEID + SEX + TRT01P*AVISIT + TRT01P:SEX"
-KEYS = {"subject": "USUBJID", "visit": "AVISIT"}
+KEYS: dict[str, Any] = {"subject": "USUBJID", "visit": "AVISIT"}
 ORACLE = "R 4.2.2, nlme 3.1-162 gls, tests/oracles/lsmeans"
 Compare = Callable[..., float]
 

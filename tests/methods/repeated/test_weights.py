@@ -18,7 +18,7 @@ from trialkit.methods import ancova, mmrm
 from trialkit.methods._design import build_design
 
 ORACLES = Path(__file__).parent.parent.parent / "oracles"
-KEYS = {"subject": "USUBJID", "visit": "AVISIT"}
+KEYS: dict[str, Any] = {"subject": "USUBJID", "visit": "AVISIT"}
 ONE = "AVAL ~ BASE*(TRT01P + SITEID) + SITEID*SEX + TRT01P:SEX"
 MANY = "AVAL ~ BASE*AVISIT + SITEID + SEX + TRT01P*AVISIT + TRT01P:SEX"
 CLDA = "AVAL ~ STRATUM + TRT01P*AVISIT"
@@ -108,6 +108,7 @@ def test_counterfactual_variances_agree_with_sums_in_r(variance: str, compare: C
         compare("ancova", "counterfactual differences, unconditional variance",
                 "R 4.2.2, tests/oracles/lsmeans", "standard errors",
                 differences.loc[own["arm"], "se"], own["value"], rel=1e-9)  # fmt: skip
+        assert fit.inference is not None
         assert (differences["df"] > fit.inference.df).all()
 
 
@@ -194,7 +195,7 @@ def test_row_order_and_labels_do_not_matter() -> None:
         ({"weights": "observed", "variance": "unconditional"}, "not defined"),
     ],
 )
-def test_unknown_weights_are_refused(options: dict[str, str], words: str) -> None:
+def test_unknown_weights_are_refused(options: dict[str, Any], words: str) -> None:
     fit = mmrm(MANY, trial("lsmeans"), **KEYS)
     with pytest.raises(UsageError, match=re.escape(words)) as caught:
         fit.lsmeans("TRT01P", by="AVISIT", **options)
@@ -349,7 +350,8 @@ def test_any_design_gives_sound_means_that_are_averages_of_predictions(
         return
     can = means["estimate"].notna()
     assert (means.loc[can, "se"] > 0).all()
-    assert np.isfinite(means.loc[can, ["estimate", "se", "df", "lower", "upper"]]).to_numpy().all()
+    numbers = means.loc[can, ["estimate", "se", "df", "lower", "upper"]].to_numpy(dtype=float)
+    assert np.isfinite(numbers).all()
     if weights != "counterfactual":
         return
     seen = people[people["USUBJID"].isin(data.dropna()["USUBJID"])]

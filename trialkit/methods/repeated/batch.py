@@ -1,9 +1,9 @@
 """Many trials of one design: the MMRM of each, and one contrast, in one table.
 
-Each trial is fitted by itself, as :func:`~trialkit.methods.mmrm` would: the numbers do not
-depend on the other trials, on how many are handed out at once, or on the number of processes.
-The frame is read once; what is left a trial is the model matrix, Newton's method and the
-contrast.
+The frame is read once. Unstructured covariances of few visits are fitted in stacks
+(:mod:`trialkit.methods.repeated.stacked`), all others one by one, as
+:func:`~trialkit.methods.mmrm` does. The bytes of a trial's numbers do not depend on the other
+trials, on how many are handed out at once, or on the number of processes.
 """
 
 from __future__ import annotations
@@ -28,12 +28,21 @@ from trialkit.methods._marginal import (
     names_of,
     statistics,
 )
+from trialkit.methods.repeated import patterns as pattern
 from trialkit.methods.repeated.choices import check_choices
-from trialkit.methods.repeated.fit import first_that_converges
-from trialkit.methods.repeated.result import MMRMFit
+from trialkit.methods.repeated.df import MmrmInference
+from trialkit.methods.repeated.fit import Layout, first_that_converges
+from trialkit.methods.repeated.likelihood import UsLikelihood
+from trialkit.methods.repeated.patterns import Patterns
+from trialkit.methods.repeated.reading import tied_words
+from trialkit.methods.repeated.result import unusable, variant
 from trialkit.methods.repeated.source import Request, Trials, read_frame, read_outcomes
+from trialkit.methods.repeated.stacked import MOST_VISITS, fit_stack
+from trialkit.methods.repeated.support import unfit
+from trialkit.methods.repeated.threads import in_one_thread
 
 Floats = npt.NDArray[np.float64]
+Model = tuple[Design, Layout]
 
 NOT_ESTIMABLE = "the data of the trial cannot estimate this contrast"
 
@@ -215,24 +224,86 @@ def read_one(frame: pd.DataFrame, place: int, request: Request) -> Trials:
 
 def answer_all(parts: list[Trials], request: Request) -> list[Answer]:
     """Fit every trial of some parts."""
-    return [answer(part, i, request) for part in parts for i in range(len(part))]
+    return [answer for part in parts for answer in answer_part(part, request)]
 
 
-def answer(part: Trials, i: int, request: Request) -> Answer:
-    """Fit one trial."""
+def answer_part(part: Trials, request: Request) -> list[Answer]:
+    """Fit the trials of one part: together where that can be done, the others singly."""
+    found: list[Answer | None] = [None] * len(part)
+    models: dict[int, Model] = {}
+    for i in range(len(part)):
+        try:
+            if not part.columns:
+                raise UsageError("No row of the trial is complete.", remedy="Check its outcomes.")
+            design, layout = part.design(i, request)
+        except UsageError as error:
+            found[i] = lost(part.names[i], error)
+        else:
+            models[i] = design, layout
+    for i, done in together(models, request).items():
+        found[i] = answer(part.names[i], *models[i], request, done)
+    return [
+        answer(part.names[i], *models[i], request, None) if each is None else each
+        for i, each in enumerate(found)
+    ]
+
+
+@in_one_thread
+def together(models: dict[int, Model], request: Request) -> dict[int, MmrmInference]:
+    """Fit unstructured covariances of few visits in stacks; leave out what is not regular."""
+    choices = request.choices
+    df, se = choices.precision(0)
+    plain = choices.structures[0] == "us" and request.options["group"] is None and se == "model"
+    if not (plain and df in ("kenward_roger_linear", "satterthwaite")):
+        return {}
+    stacks: dict[tuple[int, int], dict[int, Patterns]] = {}
+    for i, (design, layout) in models.items():
+        m = len(layout.visits)
+        if m <= MOST_VISITS:
+            each = pattern.collect(
+                design.x, design.y, layout.subject, layout.visit, n_visits=m, weights=layout.weights
+            )
+            if unfit(each, layout.visits, ()) is None:
+                stacks.setdefault((m, each.p), {})[i] = each
+    out = {}
+    for alike in stacks.values():
+        fits = fit_stack(list(alike.values()), choices.reml)
+        for (i, patterns), fit in zip(alike.items(), fits, strict=True):
+            if fit is not None:
+                inference = MmrmInference(UsLikelihood(patterns, choices.reml), fit, df)
+                if unusable(inference) is None:
+                    out[i] = inference
+    return out
+
+
+def answer(
+    name: Any, design: Design, layout: Layout, request: Request, done: MmrmInference | None
+) -> Answer:
+    """Answer for one trial, with its fit if there is one."""
+    choices = request.choices
+    inference, failed = done, None
     try:
-        if not part.columns:
-            raise UsageError("No row of the trial is complete.", remedy="Check its outcomes.")
-        design, layout = part.design(i, request)
-        fit = first_that_converges(design, layout, request.choices, request.options)
-        keys, numbers = contrasts(design, fit, request)
+        if done is not None:
+            structure = choices.structures[0]
+            words = variant(choices.reml, choices.precision(0)[0], request.options, structure)
+            words += tied_words(design)
+        else:
+            fit = first_that_converges(design, layout, choices, request.options)
+            structure, failed, inference = fit.structure, fit.failed, fit.inference
+            words = fit.variant
+        keys, numbers = contrasts(design, inference, request)
     except UsageError as error:
-        return Answer(part.names[i], [], np.empty((0, len(STATISTICS))), "", "", error.message)
-    return Answer(part.names[i], keys, numbers, fit.structure, fit.variant, fit.failed)
+        return lost(name, error)
+    return Answer(name, keys, numbers, structure, words, failed)
+
+
+def lost(name: Any, error: UsageError) -> Answer:
+    """Answer for a trial whose data cannot make the model."""
+    return Answer(name, [], np.empty((0, len(STATISTICS))), "", "", error.message)
 
 
 def contrasts(
-    design: Design, fit: MMRMFit, request: Request
+    design: Design, inference: MmrmInference | None, request: Request
 ) -> tuple[list[tuple[Any, ...]], Floats]:
     """Return the levels and the numbers of the contrasts of one fit."""
     labels, means, _ = mean_functions(
@@ -246,12 +317,12 @@ def contrasts(
     factor = design.categorical(request.term)
     pick, against = compared(means, factor, request.term, request.reference)
     rows = means[pick] - means[against]
-    if fit.inference is None:
+    if inference is None:
         return [], np.empty((0, len(STATISTICS)))
     numbers = np.full((len(rows), len(STATISTICS)), np.nan)
     can = design.estimable(rows)
     if can.any():
-        numbers[can] = statistics(*fit.inference(rows[can][:, design.kept]), request.level)
+        numbers[can] = statistics(*inference(rows[can][:, design.kept]), request.level)
     columns = list(labels.values())
     return [tuple(column[k] for column in columns) for k in pick], numbers
 

@@ -62,11 +62,11 @@ def newton_step(
     scaled = hessian * scale[:, None] * scale
     try:
         diagonal = np.diagonal(np.linalg.cholesky(scaled))
+        if not diagonal.min() >= 1e-7 * diagonal.max():
+            return None
+        return np.asarray(-scale * np.linalg.solve(scaled, scale * gradient))
     except np.linalg.LinAlgError:
         return None
-    if not diagonal.min() >= 1e-7 * diagonal.max():
-        return None
-    return np.asarray(-scale * np.linalg.solve(scaled, scale * gradient))
 
 
 def search(likelihood: Likelihood, at: Point, step: Floats, decrement: float) -> Point | None:
