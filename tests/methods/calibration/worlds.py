@@ -21,8 +21,8 @@ TAU = 1.0
 
 def stream(name: str, n: int, trial: int) -> np.random.Generator:
     """Return the random numbers of one trial."""
-    key = [int.from_bytes(name.encode()[:8], "little"), n]
-    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, trial]))
+    seed = np.random.SeedSequence([*name.encode(), n, trial])
+    return np.random.Generator(np.random.Philox(seed))
 
 
 def people(rng: np.random.Generator, n: int) -> pd.DataFrame:
