@@ -17,6 +17,8 @@ QUANTITY = {
     "cox": "hazard_ratio",
     "binary": "risk_difference",
     "kaplan_meier": "logrank",
+    "imputation": "difference",
+    "recurrent": "rate_ratio",
 }
 DAYS = {"BL": 0, "W4": 28, "W8": 56, "W12": 84}
 
@@ -58,7 +60,7 @@ def _analysis(
         a.id, a.label, a.role, estimand=a.estimand, dataset=a.dataset, population="FAS",
         method=a.method, variant="unstructured, REML, Satterthwaite", unit=a.unit,
     )  # fmt: skip
-    visit = a.visit if a.method in {"mmrm", "ancova", "binary"} else None
+    visit = a.visit if a.method in {"mmrm", "ancova", "binary", "imputation"} else None
     quantity = QUANTITY[a.method]
     ratio = quantity.endswith("ratio")
     side: dict[str, Any] = {"group": t, "reference": r, "visit": visit}
@@ -84,7 +86,23 @@ def _analysis(
     for name, value in (("n", 540.0), ("n_subjects", 196.0), ("n_missing", 48.0)):
         out.add("n", name, value, unit="")
     prefix = ".".join(out.rows[0]["id"].split(".")[:-1])
+    if a.method == "imputation" and not failed:
+        _deltas(out, t, r, visit)
     return out.rows, [] if failed else _curves(a, (t, r)), prefix
+
+
+def _deltas(out: ResultRows, arm: str, reference: str, visit: str | None) -> None:
+    """Add imputed values, results under two amounts, a tipping point and a note."""
+    for code in ("W4", "W12"):
+        out.add("imputed", "count", 7.0, group=arm, visit=code, unit="")
+        out.add("imputed", "n", 100.0, group=arm, visit=code, unit="")
+    for number, amount in enumerate((-0.1, 0.0), start=1):
+        out.add(f"tipping-{number}", "delta", amount, group=arm)
+        side: dict[str, Any] = {"group": arm, "reference": reference, "visit": visit}
+        for name, value in (("estimate", 0.031), ("lower", -0.01), ("upper", 0.07), ("p", 0.14)):
+            out.add(f"tipping-{number}", name, value, unit="", **side)
+    out.add("tipping_delta", "delta", -0.0625, group=arm)
+    out.add("note-1", "note", None, unit="", text="4 participants have no outcome at any visit")
 
 
 def _curves(a: Analysis, groups: tuple[str, str]) -> list[dict[str, Any]]:

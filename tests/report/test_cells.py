@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from report_sample import sample
 
@@ -8,6 +10,7 @@ from trialkit.errors import UnknownName
 from trialkit.plan import load_plan
 from trialkit.report import tables
 from trialkit.report.cells import Grid, Numbers, bare, escape
+from trialkit.report.show import Show
 
 PLAN = load_plan(find_content("analyses", "stroke-robotic-vs-conventional"))
 ESTIMATE = "speed.difference.robotic.vs-conventional.W12.estimate"
@@ -69,3 +72,46 @@ def test_decisions_follow_the_results() -> None:
     results = sample(PLAN)
     grid = tables.multiplicity(results, PLAN, Numbers(results), label="tbl-m")
     assert [bare(str(row[-1])) for row in grid.rows] == ["rejected"] * 3 + ["not rejected"] * 2
+
+
+def test_what_becomes_of_a_result_as_imputed_values_move() -> None:
+    results = sample(PLAN)
+    one, numbers = results["speed_j2r"], Numbers(results)
+    grid = tables.tipping(one, numbers, label="tbl-t")
+    assert grid.head[0] == "Added, Robotic (m/s)"
+    assert [bare(str(cell)) for cell in grid.rows[0]] == [
+        *("\u22120.100", "0.0310", "\u22120.0100 to 0.0700", "0.140")
+    ]
+    assert bare(str(grid.rows[-1][0])) == "Tipping point, added in Robotic: \u22120.0625"
+    assert "speed_j2r.tipping_delta.robotic.delta" in {p.id for p in numbers.printed}
+    assert not tables.tipping(results["speed"], numbers, label="tbl-t").rows
+
+
+def test_imputed_values_and_notes_are_shown() -> None:
+    results = sample(PLAN)
+    one, numbers = results["speed_j2r"], Numbers(results)
+    groups = [[bare(str(c)) for c in row] for row in tables.by_group(one, numbers, label="g").rows]
+    assert ["Imputed values", "W12", "Robotic", "7", "100"] in groups
+    assert not any("tipping" in row[0] for row in groups)
+    rows = tables.comparison(one, numbers, PLAN, label="c").rows
+    assert bare(str(rows[-1][1])) == "4 participants have no outcome at any visit"
+    assert rows[-1][0] == "Note"
+
+
+def test_a_graph_of_hypotheses_is_drawn_with_its_shares(tmp_path: Path) -> None:
+    shares = {"speed": 0.6, "falls": 0.4, "first_fall": 0.0, "abc": 0.0, "confident": 0.0}
+    rule = PLAN.multiplicity.model_copy(
+        update={"procedure": "graph", "weights": shares, "transitions": {"speed": {"abc": 1.0}}}
+    )
+    plan = PLAN.model_copy(update={"multiplicity": rule})
+    empty = {a: dict.fromkeys(shares, 0.0) for a in shares}
+    start = {"rejected": [], "weights": shares, "transitions": {**empty, "speed": {"abc": 1.0}}}
+    end = {"rejected": ["speed"], "weights": {**shares, "speed": 0.0, "abc": 0.6},
+           "transitions": empty}  # fmt: skip
+    results = sample(plan)
+    results.meta["multiplicity"] = {"procedure": "graph", "steps": [start, end]}
+    text = str(Show(results, plan, {}, tmp_path).multiplicity())
+    assert "Share of alpha" in text
+    assert "| 0.6 |" in text
+    assert "Rejected: speed." in text
+    assert (tmp_path / "figures" / "multiplicity.png").stat().st_size > 5000
