@@ -107,7 +107,9 @@ SERIES_NUMBERS: dict[str, str] = {
 SeriesTable = pa.DataFrameSchema(
     {
         "analysis": pa.Column(str, description="Id of the analysis in the plan"),
-        "series": pa.Column(str, description="Kind of curve: survival, at_risk, profile, profile_observed"),
+        "series": pa.Column(
+            str, description="Kind of curve: survival, at_risk, profile, profile_observed"
+        ),
         "group": pa.Column(str, description="Arm"),
         "label": pa.Column(
             object, nullable=True, description="Label of the point, such as a visit"
