@@ -16,8 +16,9 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from trialkit.errors import TrialkitError
 from trialkit.methods._design import know, parse
-from trialkit.methods.repeated.batch import Answer, answer_all
+from trialkit.methods.repeated.answers import Answer, answer_all
 from trialkit.methods.repeated.source import Request, Trials
 
 COMMAND = "from trialkit.methods.repeated.workers import serve; serve()"
@@ -31,7 +32,7 @@ def share(parts: Iterator[list[Trials]], request: Request, workers: int) -> list
     ------
     UsageError
         As raised by a worker or by the reading of a part.
-    RuntimeError
+    TrialkitError
         If a process ends before its work.
     """
     numbered, lock = enumerate(parts), threading.Lock()
@@ -85,7 +86,10 @@ def drive(
                     raise reply
                 found[following[0]] = reply
         except (EOFError, BrokenPipeError) as error:
-            raise RuntimeError("A process of the batch ended before its work.") from error
+            raise TrialkitError(
+                "A process of the batch ended before its work.",
+                remedy="Use fewer workers or a smaller batch_size; it may lack memory.",
+            ) from error
 
 
 def send(stream: Any, value: Any) -> None:
