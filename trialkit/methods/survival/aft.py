@@ -13,8 +13,7 @@ errors by 2e-4 (log-logistic), and with a tighter tolerance the log-normal fit g
 result is where our own Newton steps begin (module ``_location_scale``), which run to the
 machine's precision: estimates, observed information and log-likelihood are those of the maximum,
 and equal R's ``survreg``. Where lifelines gives up, the steps begin at a simple start; the
-maximum is the only one. lifelines has no exponential regression: that one is our own throughout.
-Whether a maximum exists is decided before the fit.
+maximum is the only one. The exponential regression, which lifelines lacks, is our own throughout.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ LAWS = {
     "log_logistic": logistic,
     "exponential": extreme_value,
 }
-#: lifelines' class, its names of location and shape, and the sign of log shape in log scale.
+#: lifelines' class, its location and shape, and the sign of the log shape in the log scale.
 FITTERS = {
     "weibull": ("WeibullAFTFitter", "lambda_", "rho_", -1.0),
     "log_normal": ("LogNormalAFTFitter", "mu_", "sigma_", 1.0),
@@ -68,9 +67,8 @@ NO_MAXIMUM = "the likelihood could not be maximised"
 class AftFit(PredictorFit):
     """An accelerated failure time regression.
 
-    ``coefficients``, ``contrast`` and ``means`` are on the scale of the log time; a mean is the
-    log of the median time of log-normal and log-logistic times, and of the time by which
-    1 - 1/e (63 %) have had the event for Weibull and exponential times.
+    ``coefficients``, ``contrast`` and ``means`` are of the log time; a mean is the log of the
+    median of log-normal and log-logistic times, else of the time by which 63 % had the event.
 
     Parameters
     ----------
@@ -80,8 +78,7 @@ class AftFit(PredictorFit):
         exponential times; NaN for a failed fit.
     loglik : float
         Log-likelihood of the times, not of their logs, in the unit of time given, as R's
-        ``survreg`` and lifelines count it. Another unit adds the number of events times the log
-        of the factor.
+        ``survreg`` and lifelines count it.
     n_events : int
     joint_covariance : ndarray, shape (p + 1, p + 1)
         Of the coefficients and the log scale; (p, p) for exponential times.
@@ -105,16 +102,16 @@ class AftFit(PredictorFit):
 
     @property
     def scale(self) -> pd.DataFrame:
-        """The scale with a 95 % interval: one row as in `coefficients`.
+        """The scale with a 95 % interval, one row; ``se`` is that of the log scale.
 
-        ``se`` is that of the log scale; statistic and p test a scale of 1, which for Weibull
-        times is the exponential law. Empty for exponential times and for a failed fit.
+        Statistic and p test a scale of 1, which for Weibull times is the exponential law. Empty
+        for exponential times and for a failed fit.
         """
         if self.failed or self.distribution == "exponential":
             return empty_table(["term"])
-        se = math.sqrt(self.joint_covariance[-1, -1])
-        row = np.array([[math.log(self.sigma)], [se], [math.inf]])
-        table = pd.DataFrame(statistics(*row, 0.95), columns=list(STATISTICS))
+        log_scale, se = np.log([self.sigma]), np.sqrt(self.joint_covariance[-1:, -1])
+        numbers = statistics(log_scale, se, np.array([math.inf]), 0.95)
+        table = pd.DataFrame(numbers, columns=list(STATISTICS))
         table.insert(0, "term", pd.Series(["scale"], dtype=object))
         return exponentiate(table)
 
@@ -140,8 +137,7 @@ class AftFit(PredictorFit):
         """
         if reference is not None:
             return exponentiate(self.contrast(term, reference=reference, level=level))
-        known = numeric_names(self.design)
-        if term not in known:
+        if term not in (known := numeric_names(self.design)):
             raise UsageError(
                 f"A time ratio for {term!r} needs a reference level.",
                 remedy=f"Give reference=, or name a numeric coefficient of: {known}.",
@@ -150,7 +146,7 @@ class AftFit(PredictorFit):
         return exponentiate(table[table["term"] == term].reset_index(drop=True))
 
     def summary(self) -> str:
-        """Return method, counts, coefficients, scale and log-likelihood as text."""
+        """Return the fit as text."""
         head = [
             f"{self.method}: {self.variant}",
             f"n {self.n}, events {self.n_events}, missing {self.n_missing}",
@@ -191,8 +187,8 @@ def aft(
     Returns
     -------
     AftFit
-        With ``failed`` set, and empty tables, where the likelihood has no maximum: no event, a
-        level without an event (its time ratio runs away), or every event fitted exactly.
+        With ``failed`` set where no maximum exists: no event, a level without one (its time
+        ratio runs away), or every event fitted exactly.
 
     Raises
     ------
@@ -241,10 +237,10 @@ def estimate(fit: AftFit, time: Floats, event: npt.NDArray[np.bool_]) -> str | N
     if best is None or covariance is None:
         return NO_MAXIMUM
     beta, log_scale, loglik = problem.outer(best)
-    p = len(beta)
     if not (np.isfinite(beta).all() and (np.diagonal(covariance) > 0.0).all()):
         return NO_MAXIMUM
-    fit.beta, fit.covariance, fit.joint_covariance = beta, covariance[:p, :p], covariance
+    fit.beta, fit.joint_covariance = beta, covariance
+    fit.covariance = covariance[: len(beta), : len(beta)]
     fit.sigma, fit.loglik = math.exp(log_scale), loglik
     return None
 
@@ -299,6 +295,6 @@ def refuse_zero(time: Floats, name: str, design: Design) -> None:
         where = ", ".join(str(design.rows[i]) for i in wrong[:5])
         raise UsageError(
             f"{name} is zero in {len(wrong)} rows (positions {where}); log time needs more than 0.",
-            remedy="Give such rows the time that the plan names for the first day (such as half "
-            "a day), or leave out those censored at zero.",
+            remedy="Give them the time that the plan names for the first day (such as half a "
+            "day), or leave out those censored at zero.",
         )
