@@ -250,6 +250,16 @@ def test_somebody_never_seen_after_baseline_is_imputed(wide: Frames) -> None:
     assert any("no outcome at any visit" in note for note in made["filled"].notes)
 
 
+def test_nobody_measured_after_baseline_is_no_result(wide: Frames) -> None:
+    speeds = wide["ADFT"]
+    none = speeds[speeds["ABLFL"] == "Y"]
+    early = speeds[speeds["AVISIT"] != "W12"]
+    for rows in (none, early):
+        made = run_plan(plan_of(analysis("filled")), {**wide, "ADFT": rows})
+        assert "no complete row of ADFT" in str(made["filled"].failed)
+        made.validate()
+
+
 def test_a_method_that_refuses_is_a_failed_row(wide: Frames) -> None:
     one_visit = wide["ADFT"][wide["ADFT"]["AVISIT"].isin(["BL", "W12"])]
     steps = wide["ADQS"].assign(AVAL=2.0)

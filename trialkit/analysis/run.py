@@ -55,8 +55,8 @@ def run_plan(
     meta : mapping or None
         What made the results (plan hash, lock, snapshot, versions); kept with them.
     descriptives : bool
-        False leaves out the plan's tables, observed means, curves and effect sizes: a
-        simulation needs the comparisons only.
+        False leaves out the plan's tables, observed means, curves, effect sizes and tipping
+        deltas: a simulation needs the comparisons only.
 
     Returns
     -------
