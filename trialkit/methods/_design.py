@@ -25,82 +25,25 @@ import pandas as pd
 
 from trialkit.errors import UsageError
 from trialkit.methods import _expression
-from trialkit.methods._columns import Kind, kind_of, levels_in
+from trialkit.methods._columns import Kind, kind_of
 from trialkit.methods._columns import complete_columns as complete_columns
 from trialkit.methods._columns import is_number as is_number
 from trialkit.methods._columns import levels_of as levels_of
 from trialkit.methods._columns import plain as plain
 from trialkit.methods._rank import independent as independent
 from trialkit.methods._rank import tall_qr as tall_qr
+from trialkit.methods._terms import Factor as Factor
+from trialkit.methods._terms import Term as Term
+from trialkit.methods._terms import code_terms as code_terms
+from trialkit.methods._terms import make_factor
+from trialkit.methods._terms import term_columns as term_columns
+from trialkit.methods._terms import term_names as term_names
+from trialkit.methods._tied import Tied, make_ties, tie, timeless
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 #: The outcome's expression, and for each term its factors' expressions.
 Parsed = tuple[str | None, tuple[tuple[str, ...], ...]]
-
-
-@dataclass(frozen=True)
-class Factor:
-    """One factor of a formula as it was coded.
-
-    Parameters
-    ----------
-    expression : str
-        As written, such as ``AVISIT``, ``C(SITE)`` or ``log(BASE)``.
-    variables : tuple of str
-        The data columns that it reads.
-    levels : tuple
-        Its levels in order; empty for a numeric factor.
-    """
-
-    expression: str
-    variables: tuple[str, ...]
-    levels: tuple[Any, ...] = ()
-
-    @property
-    def categorical(self) -> bool:
-        """Whether the factor has levels."""
-        return bool(self.levels)
-
-    def values(self, columns: Mapping[str, npt.NDArray[Any]]) -> Floats:
-        """Return the factor's columns, shape (n, number of levels) or (n, 1)."""
-        if not self.categorical:
-            return _expression.evaluate(self.expression, columns).reshape(-1, 1)
-        raw = columns[self.variables[0]]
-        return np.column_stack([raw == level for level in self.levels]).astype(np.float64)
-
-
-@dataclass(frozen=True)
-class Term:
-    """A product of factors; ``full[i]`` tells that factor ``i`` keeps all of its levels."""
-
-    factors: tuple[str, ...]
-    full: tuple[bool, ...]
-
-    @property
-    def name(self) -> str:
-        """The term as written, ``1`` for the intercept."""
-        return ":".join(self.factors) or "1"
-
-
-@dataclass(frozen=True)
-class Tied:
-    """A factor whose levels share one mean at one visit.
-
-    Parameters
-    ----------
-    factor, visit : str
-        Columns of the data.
-    at : object
-        The visit; there, the factor counts as its first level.
-    level : object
-        That first level.
-    """
-
-    factor: str
-    visit: str
-    at: Any
-    level: Any
 
 
 @dataclass(frozen=True)
@@ -356,112 +299,6 @@ def assemble(
         columns=columns,
         tied=tied,
     )
-
-
-def make_ties(
-    equal_at: Mapping[str, Any] | None, visit: str | None, factors: Mapping[str, Factor]
-) -> tuple[Tied, ...]:
-    """Check which factors share one mean at which visit."""
-    if not equal_at:
-        return ()
-    levels = {f.variables[0]: f.levels for f in factors.values() if f.categorical}
-    for name in (visit, *equal_at):
-        if name not in levels or (name == visit and name in equal_at):
-            raise UsageError(
-                f"equal_at needs {name!r} as a factor of the formula, beside the visit.",
-                remedy="Write equal_at={'TREATMENT': 'Baseline'} for a formula with "
-                "TREATMENT*VISIT.",
-            )
-    assert visit is not None
-    for at in equal_at.values():
-        if at not in levels[visit]:
-            raise UsageError(
-                f"equal_at: {at!r} is not a visit of {visit}.",
-                remedy=f"Visits are: {', '.join(map(repr, levels[visit]))}.",
-            )
-    return tuple(Tied(name, visit, at, levels[name][0]) for name, at in equal_at.items())
-
-
-def tie(
-    columns: Mapping[str, npt.NDArray[Any]], tied: Sequence[Tied]
-) -> Mapping[str, npt.NDArray[Any]]:
-    """Set tied factors to their first level at their visit."""
-    out = dict(columns) if tied else columns
-    for each in tied:
-        values = columns[each.factor].copy()
-        values[np.asarray(columns[each.visit] == each.at, dtype=bool)] = each.level
-        out = {**out, each.factor: values}
-    return out
-
-
-def timeless(
-    terms: Sequence[Term], factors: Mapping[str, Factor], tied: Sequence[Tied]
-) -> npt.NDArray[np.bool_]:
-    """Tell which terms hold a tied factor without the visit, so that terms by visit are kept."""
-    out = []
-    for term in terms:
-        read = {name for factor in term.factors for name in factors[factor].variables}
-        out.append(any(each.factor in read and each.visit not in read for each in tied))
-    return np.array(out, dtype=bool)
-
-
-def make_factor(
-    name: str,
-    variables: tuple[str, ...],
-    columns: Mapping[str, npt.NDArray[Any]],
-    kinds: Mapping[str, Kind],
-) -> Factor:
-    """Decide whether an expression is categorical, and its levels."""
-    if not _expression.is_categorical(name) and (variables != (name,) or kinds[name].number):
-        return Factor(name, variables)
-    levels = levels_in(kinds[variables[0]], columns[variables[0]], variables[0])
-    if len(levels) < 2:
-        raise UsageError(
-            f"The factor {name} has only the level {levels[0]!r} among the complete rows.",
-            remedy="Leave it out of the formula, or check the population.",
-        )
-    return Factor(name, variables, levels)
-
-
-def code_terms(raw: Sequence[tuple[str, ...]], factors: Mapping[str, Factor]) -> tuple[Term, ...]:
-    """Apply R's rule for contrasts: full coding where the margin is not in the model."""
-    present = {frozenset(names) for names in raw}
-    return tuple(
-        Term(
-            names,
-            tuple(
-                factors[name].categorical and frozenset(names) - {name} not in present
-                for name in names
-            ),
-        )
-        for names in raw
-    )
-
-
-def term_columns(term: Term, coded: Mapping[str, Floats], n: int) -> Floats:
-    """Return the columns of a term; the first factor varies fastest."""
-    out = np.ones((n, 1))
-    for name, full in zip(term.factors, term.full, strict=True):
-        values = coded[name]
-        values = values if full or values.shape[1] == 1 else values[:, 1:]
-        out = (values[:, :, None] * out[:, None, :]).reshape(n, -1)
-    return out
-
-
-def term_names(term: Term, factors: Mapping[str, Factor]) -> list[str]:
-    """Name the columns of a term as formulaic does."""
-    if not term.factors:
-        return ["Intercept"]
-    parts = []
-    for name, full in zip(term.factors, term.full, strict=True):
-        levels = factors[name].levels
-        if not levels:
-            parts.append([name])
-        elif full:
-            parts.append([f"{name}[{level}]" for level in levels])
-        else:
-            parts.append([f"{name}[T.{level}]" for level in levels[1:]])
-    return [":".join(reversed(combo)) for combo in itertools.product(*reversed(parts))]
 
 
 def variables_of(expression: str, data: pd.DataFrame) -> tuple[str, ...]:

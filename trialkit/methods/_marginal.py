@@ -25,23 +25,34 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import special
 
 from trialkit.errors import UsageError
 from trialkit.methods._design import Design, Factor
+from trialkit.methods._grid import counterfactual, frequencies, grid_matrix
+from trialkit.methods._grid import grid_factors as grid_factors
+from trialkit.methods._tables import STATISTICS as STATISTICS
+from trialkit.methods._tables import FTest as FTest
+from trialkit.methods._tables import Inference as Inference
+from trialkit.methods._tables import check_level as check_level
+from trialkit.methods._tables import empty_table as empty_table
+from trialkit.methods._tables import framed as framed
+from trialkit.methods._tables import html as html
+from trialkit.methods._tables import names_of as names_of
+from trialkit.methods._tables import objects as objects
+from trialkit.methods._tables import statistics as statistics
+from trialkit.methods._tables import t_quantile as t_quantile
+from trialkit.methods._tables import t_tail as t_tail
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
-#: Numeric columns of every table of estimates, in order.
-STATISTICS = ("estimate", "se", "df", "statistic", "p", "lower", "upper")
 #: Weights of LS-means in words.
 WEIGHTS = {
     "equal": "equal weights of the other factors, numeric covariates at their mean",
@@ -54,14 +65,6 @@ VARIANCES = {
     "unconditional": "standard error unconditional (covariates sampled)",
 }
 GRID_LIMIT = 1_000_000
-
-
-class Inference(Protocol):
-    """What a fit gives for linear functions of its kept coefficients."""
-
-    def __call__(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return estimate, standard error and degrees of freedom, each of shape (k,)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -92,23 +95,6 @@ class Margins:
         if self.weights != "counterfactual":
             return WEIGHTS[self.weights]
         return f"{WEIGHTS[self.weights]}, {VARIANCES[variance]}"
-
-
-@dataclass(frozen=True)
-class FTest:
-    """An overall test of several contrasts."""
-
-    num_df: int
-    den_df: float
-    f: float
-    p: float
-
-
-def names_of(value: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return one name or several as a tuple."""
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def margins(
@@ -209,88 +195,6 @@ def check_weights(weights: str, variance: str) -> None:
         )
 
 
-def frequencies(design: Design, levels: Mapping[str, tuple[Any, ...]]) -> Floats:
-    """Return the share of the rows in each combination of levels; the last varies fastest."""
-    size = math.prod(len(each) for each in levels.values())
-    place = np.zeros(len(design.rows), dtype=np.intp)
-    for name, values in levels.items():
-        codes = pd.Index(values).get_indexer(pd.Index(design.columns[name]))
-        place = place * len(values) + codes
-    return np.bincount(place, minlength=size) / len(design.rows)
-
-
-def counterfactual(
-    design: Design, order: Sequence[str], unit: str | None, occasion: str | None
-) -> tuple[Floats, Floats]:
-    """Average the model matrix over participants set to each combination of levels.
-
-    A covariate that varies within a participant is averaged over the participant's rows.
-
-    Returns
-    -------
-    rows : ndarray, shape (k, number of full columns)
-    units : ndarray, shape (k, participants, number of full columns)
-    """
-    factors = grid_factors(design)
-    held = [*order]
-    if occasion is not None and occasion in factors and occasion not in held:
-        held.append(occasion)
-    n = len(design.rows)
-    people = np.arange(n) if unit is None else pd.factorize(design.columns[unit], sort=True)[0]
-    used = {name for factor in design.factors.values() for name in factor.variables}
-    covariates = pd.DataFrame({n: design.columns[n] for n in sorted(used - set(held))})
-    kinds = covariates.groupby(list(covariates), sort=True).ngroup() if used - set(held) else 0
-    seen = pd.DataFrame({"person": people, "kind": kinds})
-    count = seen.groupby(["person", "kind"], sort=True).size().to_numpy(dtype=np.float64)
-    first = np.flatnonzero(~seen.duplicated().to_numpy())
-    first = first[np.lexsort((seen["kind"].to_numpy()[first], people[first]))]
-    owner = people[first]
-    share = count / np.bincount(people)[owner]
-    starts = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]])
-    columns = {name: design.columns[name][first] for name in used - set(held)}
-    units = []
-    for combo in itertools.product(*(factors[name] for name in held)):
-        for name, level in zip(held, combo, strict=True):
-            columns[name] = objects([level])[np.zeros(len(first), dtype=np.intp)]
-        predicted = design.matrix(columns) * share[:, None]
-        units.append(np.add.reduceat(predicted, starts, axis=0))
-    cells = math.prod(len(factors[name]) for name in order)
-    stack = np.array(units).reshape(cells, -1, len(starts), len(design.full_names)).mean(axis=1)
-    return np.asarray(stack.mean(axis=1)), stack
-
-
-def grid_factors(design: Design) -> dict[str, tuple[Any, ...]]:
-    """Return the levels of every categorical variable of the formula."""
-    return {f.variables[0]: f.levels for f in design.factors.values() if f.categorical}
-
-
-def grid_matrix(design: Design, levels: Mapping[str, tuple[Any, ...]], size: int) -> Floats:
-    """Evaluate the full model matrix on the crossed levels; the last name varies fastest."""
-    columns: dict[str, npt.NDArray[Any]] = {}
-    inner, outer = size, 1
-    for name, values in levels.items():
-        inner //= len(values)
-        codes = np.tile(np.repeat(np.arange(len(values)), inner), outer)
-        columns[name] = objects(values)[codes]
-        outer *= len(values)
-    for factor in design.factors.values():
-        if not factor.categorical:
-            for name in factor.variables:
-                columns.setdefault(name, np.full(size, design.columns[name].mean()))
-    if not columns:
-        columns["1"] = np.ones(size)
-    return design.matrix(columns)
-
-
-def objects(values: Sequence[Any]) -> npt.NDArray[Any]:
-    """Return values as an array, one cell a value; numbers stay numbers."""
-    if all(isinstance(v, (int, float, np.number)) and not isinstance(v, bool) for v in values):
-        return np.asarray(values)
-    out = np.empty(len(values), dtype=object)
-    out[:] = values
-    return out
-
-
 def differences(means: Margins, factor: Factor, term: str, reference: Any) -> Margins:
     """Subtract the reference level's row from the others within each level of the rest.
 
@@ -364,13 +268,6 @@ def tabulate(
     return table
 
 
-def framed(keys: Mapping[str, npt.NDArray[Any]], numbers: Floats) -> pd.DataFrame:
-    """Put key columns and the columns of :data:`STATISTICS` into one table."""
-    columns: dict[str, npt.NDArray[Any]] = {**keys}
-    columns.update(zip(STATISTICS, numbers.T, strict=True))
-    return pd.DataFrame(columns)
-
-
 def sampled(
     units: Floats, infer: Inference, estimate: Floats, se: Floats, df: Floats
 ) -> tuple[Floats, Floats, Floats]:
@@ -391,53 +288,3 @@ def sampled(
     with np.errstate(divide="ignore", invalid="ignore"):
         joint = total**2 / (inner**2 / df + extra**2 / (people - 1))
     return estimate, np.sqrt(total), np.where(extra > 0.0, joint, df)
-
-
-def check_level(level: float) -> None:
-    """Refuse a coverage outside (0, 1)."""
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level must lie between 0 and 1, not {level}")
-
-
-def empty_table(keys: Sequence[str] | pd.Index[str]) -> pd.DataFrame:
-    """Return a table without rows: what a failed fit has to say."""
-    out = pd.DataFrame({name: pd.Series(dtype=object) for name in keys})
-    for name in STATISTICS:
-        out[name] = pd.Series(dtype=np.float64)
-    return out
-
-
-def statistics(estimate: Floats, se: Floats, df: Floats, level: float) -> Floats:
-    """Return statistic, two-sided p and interval beside estimate, se and df, shape (k, 7).
-
-    Infinite df mean the normal distribution.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = estimate / se
-    quantile = t_quantile(0.5 + level / 2.0, df)
-    p = 2.0 * t_tail(np.abs(statistic), df)
-    lower, upper = estimate - quantile * se, estimate + quantile * se
-    return np.column_stack([estimate, se, df, statistic, p, lower, upper])
-
-
-def t_quantile(probability: float, df: Floats) -> Floats:
-    """Return the quantile of Student's t, the normal quantile for infinite df."""
-    finite = np.isfinite(df)
-    value = special.stdtrit(np.where(finite, df, 1.0), probability)
-    return np.asarray(np.where(finite, value, special.ndtri(probability)), dtype=np.float64)
-
-
-def t_tail(statistic: Floats, df: Floats) -> Floats:
-    """Return the upper tail of Student's t, of the normal for infinite df."""
-    finite = np.isfinite(df)
-    value = special.stdtr(np.where(finite, df, 1.0), -statistic)
-    return np.asarray(np.where(finite, value, special.ndtr(-statistic)), dtype=np.float64)
-
-
-def html(summary: str, table: pd.DataFrame) -> str:
-    """Show the head of a summary, and a table, in a notebook."""
-    head = summary.split("\n\n")[0]
-    for sign, entity in (("&", "&amp;"), ("<", "&lt;"), ("\n", "<br>")):
-        head = head.replace(sign, entity)
-    body = "" if table.empty else table.to_html(index=False, float_format="{:.5g}".format)
-    return f"<p>{head}</p>{body}"

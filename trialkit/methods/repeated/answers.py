@@ -18,12 +18,13 @@ from trialkit.methods._marginal import STATISTICS, compared, mean_functions, sta
 from trialkit.methods.repeated import patterns as pattern
 from trialkit.methods.repeated.df import MmrmInference
 from trialkit.methods.repeated.fit import Layout, first_that_converges
+from trialkit.methods.repeated.layout import MOST_VISITS
 from trialkit.methods.repeated.likelihood import UsLikelihood
 from trialkit.methods.repeated.patterns import Patterns
 from trialkit.methods.repeated.reading import tied_words
 from trialkit.methods.repeated.result import unusable, variant
 from trialkit.methods.repeated.source import Request, Trials
-from trialkit.methods.repeated.stacked import MOST_VISITS, fit_stack
+from trialkit.methods.repeated.stacked import fit_stack
 from trialkit.methods.repeated.support import unfit
 from trialkit.methods.repeated.threads import in_one_thread
 
