@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Callable
@@ -12,10 +13,28 @@ import pytest
 from numpy.typing import ArrayLike
 
 Compare = Callable[..., float]
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
+
+
+def shown() -> set[tuple[str, ...]]:
+    """Return the comparisons that docs/reference/agreement.md holds."""
+    spec = importlib.util.spec_from_file_location("build_agreement", DOCS / "build_agreement.py")
+    assert spec is not None
+    assert spec.loader is not None
+    builder = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(builder)
+    found: set[tuple[str, ...]] = builder.keys_of(builder.PAGE.read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="session")
+def documented() -> set[tuple[str, ...]]:
+    """The comparisons of the documents; empty while the page is being made."""
+    return set() if os.environ.get("TRIALKIT_AGREEMENT") else shown()
 
 
 @pytest.fixture
-def compare(request: pytest.FixtureRequest) -> Compare:
+def compare(request: pytest.FixtureRequest, documented: set[tuple[str, ...]]) -> Compare:
     """Assert agreement with an oracle, and note the largest difference for the documents.
 
     ``compare(method, variant, oracle, quantity, got, expected, rel=... or abs=...)``: ``method``
@@ -63,6 +82,8 @@ def compare(request: pytest.FixtureRequest) -> Compare:
                 "test": request.node.nodeid.split("[")[0],
             }
         )
+        key = (method, *(word.replace("|", "/") for word in (variant, oracle, quantity)))
+        assert not documented or key in documented, f"run `make docs`: {key} is not in the table"
         assert worst <= allowed, (
             f"{method} ({variant}) differs from {oracle} in {quantity} by {worst:.3g}, "
             f"more than {allowed:g}:\n{mine}\n{theirs}"

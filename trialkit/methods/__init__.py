@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from trialkit.methods.planning.size import power, sample_size
     from trialkit.methods.repeated.batch import mmrm_batch
     from trialkit.methods.repeated.fit import mmrm
+    from trialkit.methods.survival.aft import aft
     from trialkit.methods.survival.competing import competing_risks
     from trialkit.methods.survival.cox import cox
     from trialkit.methods.survival.fine_gray import fine_gray
@@ -57,6 +58,7 @@ _HOMES: dict[str, str] = {
     "negative_binomial": "counts.negative_binomial",
     "poisson": "counts.poisson",
     # times to events
+    "aft": "survival.aft",
     "competing_risks": "survival.competing",
     "cox": "survival.cox",
     "fine_gray": "survival.fine_gray",
@@ -103,6 +105,7 @@ VERSIONS: dict[str, str] = dict.fromkeys(_HOMES, "1") | dict.fromkeys(
 
 __all__ = [
     "VERSIONS",
+    "aft",
     "ancova",
     "binary",
     "bland_altman",
