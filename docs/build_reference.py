@@ -114,7 +114,19 @@ def yaml_keys() -> str:
                 kind = cell(type_text(field.annotation))
                 lines.append(f"| `{field.alias or name}` | {kind} | {cell(default)} |")
             lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, *options()])
+
+
+def options() -> list[str]:
+    """Return the options that an analysis of a plan may have, method by method."""
+    from trialkit.plan.words import OPTIONS, Kind
+
+    lines = ["## Options of an analysis", "", "| method | option | values |", "|---|---|---|"]
+    for method, known in sorted(OPTIONS.items()):
+        for name, values in known.items():
+            words = values.words if isinstance(values, Kind) else ", ".join(map(str, values))
+            lines.append(f"| `{method}` | `{name}` | {cell(words)} |")
+    return [*lines, ""]
 
 
 def type_text(annotation: Any) -> str:
