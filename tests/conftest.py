@@ -6,6 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run; TRIALKIT_HYPOTHESIS=random searches for others.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("random", derandomize=False)
+settings.load_profile(os.environ.get("TRIALKIT_HYPOTHESIS", "same"))
 
 
 @pytest.fixture(scope="session")

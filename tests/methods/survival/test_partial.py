@@ -161,4 +161,4 @@ def test_any_data_give_a_maximum_or_a_reason(
     assert (np.linalg.eigvalsh(fit.best.information) > 0).all()
     assert fit.loglik >= fit.loglik_null - 1e-9
     if ties != "exact":
-        assert (np.linalg.eigvalsh(fit.robust()) > -1e-9 * np.abs(fit.robust()).max()).all()
+        assert (np.linalg.eigvalsh(fit.robust()) >= -1e-9 * np.abs(fit.robust()).max()).all()
