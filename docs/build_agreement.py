@@ -13,23 +13,24 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "reference" / "agreement.md"
-KEY = ("method", "variant", "oracle", "quantity")
+KEY = ("method", "variant", "oracle")
 HEAD = """# Agreement
 
-Each method beside somebody else's program: what was compared, how many numbers, the difference
-that the tests allow and the largest one that they found. Differences are relative unless marked
-*abs*. The tests made this table; the programs and data stand in `tests/oracles`, and for the
-numbers of packages that are not in Debian in the README beside the tests that name them.
+Each method beside somebody else's program: what was compared, how many numbers, and the largest
+difference that the tests found, with the one that they allow. Where several quantities have
+tolerances of their own, the one closest to its tolerance is shown. The tests made this table; the
+programs and data stand in `tests/oracles`, or are named in the README of the tests that use them.
 
-| method | variant | oracle | compared | numbers | allowed | largest |
+| method | variant | oracle | compared | numbers | relative (allowed) | absolute (allowed) |
 |---|---|---|---|---|---|---|
 """
 
 
-def noted(folder: Path) -> list[dict[str, object]]:
+def noted(folder: Path) -> list[dict[str, Any]]:
     """Run the methods' tests and return the comparisons that they noted."""
     file = folder / "agreement.jsonl"
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider"]
@@ -50,24 +51,33 @@ def rounded(value: float) -> str:
     return f"{digit}e{power:d}" if digit < 10 else f"1e{power + 1:d}"
 
 
-def page(rows: list[dict[str, object]]) -> str:
-    """Return the page with one line a method, variant, oracle and quantity."""
-    merged: dict[tuple[str, ...], dict[str, object]] = {}
+def page(rows: list[dict[str, Any]]) -> str:
+    """Return the page with one line a method, variant and oracle."""
+    merged: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        key = tuple(str(row[name]) for name in KEY)
-        old = merged.setdefault(key, {**row, "worst": 0.0, "n": 0, "tolerance": 0.0})
-        old["worst"] = max(float(str(old["worst"])), float(str(row["worst"])))
-        old["tolerance"] = max(float(str(old["tolerance"])), float(str(row["tolerance"])))
-        old["n"] = int(str(old["n"])) + int(str(row["n"]))
+        merged.setdefault(tuple(plain(str(row[name])) for name in KEY), []).append(row)
     lines = []
-    for key in sorted(merged):
-        row = merged[key]
-        unit = "" if row["kind"] == "relative" else " abs"
-        allowed, worst = float(str(row["tolerance"])), float(str(row["worst"]))
-        cells = [f"`{key[0]}`", *(cell.replace("|", "/") for cell in key[1:]), str(row["n"])]
-        cells += [f"{allowed:.0e}{unit}".replace("e-0", "e-"), rounded(worst)]
+    for key, found in sorted(merged.items()):
+        compared = ", ".join(sorted({plain(str(row["quantity"])) for row in found}))
+        cells = [f"`{key[0]}`", *key[1:], compared, str(sum(int(row["n"]) for row in found))]
+        cells += [largest(found, kind) for kind in ("relative", "absolute")]
         lines.append(f"| {' | '.join(cells)} |")
     return HEAD + "\n".join(lines) + "\n"
+
+
+def plain(text: str) -> str:
+    """Return text that fits into a cell."""
+    return " ".join(text.replace("|", "/").split())
+
+
+def largest(rows: list[dict[str, Any]], kind: str) -> str:
+    """Return the difference closest to its tolerance, with the tolerance."""
+    own = [row for row in rows if row["kind"] == kind]
+    if not own:
+        return ""
+    worst = max(own, key=lambda row: float(row["worst"]) / max(float(row["tolerance"]), 1e-300))
+    allowed = f"{float(worst['tolerance']):.2g}".replace("e-0", "e-")
+    return f"{rounded(float(worst['worst']))} ({allowed})"
 
 
 def keys_of(text: str) -> set[tuple[str, ...]]:
@@ -76,7 +86,7 @@ def keys_of(text: str) -> set[tuple[str, ...]]:
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| `") and len(cells) == 7:
-            found.add((cells[0].strip("`"), *cells[1:4]))
+            found.add((cells[0].strip("`"), *cells[1:3]))
     return found
 
 

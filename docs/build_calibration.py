@@ -21,8 +21,8 @@ HEAD = """# Calibration
 
 Rates over simulated trials with 55 % of the participants in one arm: how often a two-sided test
 at 5 % rejects where there is no effect, and how often a 95 % interval covers the truth where there
-is one. Monte Carlo error is about {mc:.1%} at {trials:,} trials. *Failed* fits say why and give
-no number; they are left out of the rates.
+is one. Monte Carlo error is about {mc:.1%} at {trials:,} trials. *Failed* fits give no number and
+say why, or an arm has no event to compare; they are left out of the rates.
 
 With 20 participants the normal quantiles of the usual estimators are too short: their type I error
 lies above 5 %. Choose a method with a small-sample variant there, or read the rate in this table

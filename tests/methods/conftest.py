@@ -82,7 +82,7 @@ def compare(request: pytest.FixtureRequest, documented: set[tuple[str, ...]]) ->
                 "test": request.node.nodeid.split("[")[0],
             }
         )
-        key = (method, *(word.replace("|", "/") for word in (variant, oracle, quantity)))
+        key = (method, *(" ".join(word.replace("|", "/").split()) for word in (variant, oracle)))
         assert not documented or key in documented, f"run `make docs`: {key} is not in the table"
         assert worst <= allowed, (
             f"{method} ({variant}) differs from {oracle} in {quantity} by {worst:.3g}, "

