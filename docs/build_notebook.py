@@ -39,8 +39,8 @@ seen.agg(["size", "count", "mean"]).round(3)""",
     (TEXT, "The primary analysis: unstructured covariance, REML, Kenward-Roger (linear)."),
     (
         CODE,
-        """fit = mmrm("AVAL ~ BASE*AVISIT + STRATUM + TRT01P*AVISIT", trial,
-           subject="USUBJID", visit="AVISIT")
+        """formula = "AVAL ~ BASE*AVISIT + STRATUM + TRT01P*AVISIT"
+fit = mmrm(formula, trial, subject="USUBJID", visit="AVISIT")
 fit.contrast("TRT01P", reference="Conventional", by="AVISIT").round(4)""",
     ),
     (CODE, 'fit.plot("TRT01P");'),
@@ -54,9 +54,9 @@ no random numbers.""",
         CODE,
         """stopped = trial.dropna(subset="STOPVIS").drop_duplicates("USUBJID")
 ice = stopped[["USUBJID", "STOPVIS"]].rename(columns={"STOPVIS": "AVISIT"})
-imputed = impute(trial, outcome="AVAL", subject="USUBJID", visit="AVISIT", group="TRT01P",
-                 covariates=["BASE*AVISIT", "STRATUM"], ice=ice,
-                 strategy="jump_to_reference", reference="Conventional")
+columns = {"outcome": "AVAL", "subject": "USUBJID", "visit": "AVISIT", "group": "TRT01P"}
+jump = {"ice": ice, "strategy": "jump_to_reference", "reference": "Conventional"}
+imputed = impute(trial, **columns, covariates=["BASE*AVISIT", "STRATUM"], **jump)
 model = "AVAL ~ BASE + STRATUM + TRT01P"
 imputed.pool(ancova, model, at="W12").table.round(4)""",
     ),
