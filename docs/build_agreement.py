@@ -30,6 +30,18 @@ programs and data stand in `tests/oracles`, or are named in the README of the te
 """
 
 
+#: Methods without a program to compare with, and what holds them.
+IDENTITIES = {
+    "closed_test": "equals the graph tested step by step",
+    "fallback": "worked by hand",
+    "fixed_sequence": "worked by hand, and serial gates of one hypothesis each",
+    "gatekeeping": "Holm behind Holm, and Bonferroni before Holm, on random p-values",
+    "hedges_g": "Hedges' formula",
+    "mmrm_batch": "each trial equals `mmrm` to 1e-9",
+    "sequential_graph": "the published algorithm step by step, and `graph` where there is one look",
+}
+
+
 def noted(folder: Path) -> list[dict[str, Any]]:
     """Run the methods' tests and return the comparisons that they noted."""
     file = folder / "agreement.jsonl"
@@ -62,7 +74,9 @@ def page(rows: list[dict[str, Any]]) -> str:
         cells = [f"`{key[0]}`", *key[1:], compared, str(sum(int(row["n"]) for row in found))]
         cells += [largest(found, kind) for kind in ("relative", "absolute")]
         lines.append(f"| {' | '.join(cells)} |")
-    return HEAD + "\n".join(lines) + "\n"
+    held = [f"| `{name}` | {how} |" for name, how in sorted(IDENTITIES.items())]
+    tail = ["", "No other program was at hand for these:", "", "| method | held by |", "|---|---|"]
+    return HEAD + "\n".join([*lines, *tail, *held]) + "\n"
 
 
 def plain(text: str) -> str:

@@ -33,3 +33,11 @@ def test_every_verb_takes_json() -> None:
         if not any("--json" in option.opts for option in command.params)
     ]
     assert not without, without
+
+
+def test_every_method_is_held_against_something() -> None:
+    from trialkit.methods import VERSIONS
+
+    page = (DOCS / "reference" / "agreement.md").read_text(encoding="utf-8")
+    missing = [name for name in VERSIONS if f"\n| `{name}` |" not in page]
+    assert not missing, f"run `make docs`; no comparison and no identity: {missing}"

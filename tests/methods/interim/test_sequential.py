@@ -16,7 +16,7 @@ from scipy import special
 
 from tests.methods.conftest import Compare
 from trialkit.errors import UsageError
-from trialkit.methods import sequential
+from trialkit.methods import sample_size, sequential
 from trialkit.methods.interim.spending import rule
 
 OWN = Path(__file__).parent.parent.parent / "oracles" / "sequential"
@@ -175,6 +175,20 @@ def test_two_sided_bounds_equal_rpact(compare: Compare) -> None:
     shape = sequential([0.4, 0.7, 1], alpha=0.05, sided=2, spending="classical_pocock")
     compare("sequential", *where, "bounds", shape.upper, [2.2743059036] * 3, abs=1e-7)
     compare("sequential", *where, "information inflation", error.inflation, 1.01420024336, abs=2e-6)
+
+
+def test_size_of_a_design_equals_rpact(oracle: dict[str, Any], compare: Compare) -> None:
+    """Means with a t test, two looks: the fixed size times the design's inflation."""
+    wanted = oracle["sample_size_rpact"]["gs_means_t"]
+    inflation = sequential([0.5, 1], alpha=0.025, beta=0.1).inflation
+    size = sample_size(
+        "mean", difference=wanted["alternative"], sd=wanted["sd"], power=0.9, inflation=inflation
+    )
+    compare(
+        *("sequential", "efficacy only", "rpact 3.3.4", "sample size"),
+        *(size.fixed * inflation, wanted["max_n"]),
+        abs=1e-4,
+    )
 
 
 def test_one_look_is_the_fixed_test() -> None:
