@@ -89,6 +89,31 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Five tiers of limits of a channel, in its unit; None where a tier is not given.
+
+    Parameters
+    ----------
+    control : tuple of float or None
+        What may be asked for.
+    display : tuple of float or None
+        What a screen draws.
+    warning : tuple of float or None
+        Outside, a person is told.
+    alarm : tuple of float or None
+        Outside, the session acts.
+    hysteresis : float
+        How far inside the band a value must come back before warning or alarm ends.
+    """
+
+    control: tuple[float, float] | None = None
+    display: tuple[float, float] | None = None
+    warning: tuple[float, float] | None = None
+    alarm: tuple[float, float] | None = None
+    hysteresis: float = 0.0
+
+
+@dataclass(frozen=True)
 class Channel:
     """One column of telemetry.
 
@@ -102,8 +127,8 @@ class Channel:
         Physical range; a value outside is a fault of the source.
     kind : {"float32", "int16"}
         How it is stored.
-    warning, alarm : tuple of float or None
-        Bands outside which a person is told, or the session acts.
+    limits : Limits
+        Five tiers.
     follows : str or None
         The channel of the set value that this one reads back.
     allowed_gap, gap_after_s : float or None
@@ -116,8 +141,7 @@ class Channel:
     minimum: float
     maximum: float
     kind: Literal["float32", "int16"] = "float32"
-    warning: tuple[float, float] | None = None
-    alarm: tuple[float, float] | None = None
+    limits: Limits = Limits()
     follows: str | None = None
     allowed_gap: float | None = None
     gap_after_s: float | None = None
@@ -145,9 +169,38 @@ class Stream:
         raise KeyError(name)
 
 
+Reaction = Literal["fault", "estop", "hold", "telemetry"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that can go wrong in a device, and what the device does about it.
+
+    Parameters
+    ----------
+    kind : str
+        Name, such as ``motor_overtemperature``.
+    code : int
+        Stable number in the channel ``fault_code``; 0 where the device itself reports none.
+    text : str
+    reaction : {"fault", "estop", "hold", "telemetry"}
+        ``fault`` and ``estop`` take the torque away and latch; ``hold`` brings the device to
+        rest with power kept; ``telemetry`` hurts only what the device reports.
+    """
+
+    kind: str
+    code: int
+    text: str
+    reaction: Reaction = "fault"
+
+
 @dataclass(frozen=True)
 class Capability:
-    """Who a device is and what it can do."""
+    """Who a device is and what it can do.
+
+    The first stream is the device's own: it holds ``device_state``, ``fault_code`` and
+    ``watchdog_age_s``. `lockstep` says that its time can be what the host says.
+    """
 
     vendor: str
     model: str
@@ -160,11 +213,21 @@ class Capability:
     simulated: bool
     watchdog_s: float = WATCHDOG_S
     stop_within_s: Mapping[int, float] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+    lockstep: bool = True
     schema: str = SCHEMA
 
     def parameter(self, name: str) -> Parameter | None:
         """Return the parameter `name`, or None where the device does not have it."""
         return next((p for p in self.parameters if p.name == name), None)
+
+    def stream(self, name: str) -> Stream | None:
+        """Return the stream `name`, or None where the device does not have it."""
+        return next((s for s in self.streams if s.name == name), None)
+
+    def fault(self, kind: str) -> Fault | None:
+        """Return the declared fault `kind`, or None."""
+        return next((f for f in self.faults if f.kind == kind), None)
 
     def identity(self) -> dict[str, str | int | float | bool | None]:
         """Return the scalars that name the device, for the record."""
@@ -311,8 +374,8 @@ class Stoppable(Protocol):
 class Watched(Protocol):
     """Stops by itself when nobody serves it."""
 
-    def keepalive(self) -> None:
-        """Say that the host lives."""
+    def keepalive(self, number: int) -> None:
+        """Say that the host lives; a `number` that is not above the last one does not count."""
         ...
 
 
@@ -352,6 +415,15 @@ class Respondent(Protocol):
 
     def ask(self, prompt: str) -> Mapping[str, float] | None:
         """Return the answer as named numbers, or None where the patient has none."""
+        ...
+
+
+@runtime_checkable
+class Injectable(Protocol):
+    """A device on a bench, in which a declared fault can be made to happen."""
+
+    def inject(self, kind: str) -> None:
+        """Make the fault `kind` of the descriptor happen now; ``estop_release`` ends that one."""
         ...
 
 

@@ -32,6 +32,7 @@ from device_interface.contract import (
     StopCategory,
 )
 from device_interface.errors import BY_CODE, LinkLost
+from device_interface.process import keepalive_word
 from device_interface.registry import load_driver
 from trialkit._clock import Clock, RealClock
 from trialkit.errors import TrialkitError, UnknownName, UsageError
@@ -232,6 +233,10 @@ class DeviceLink:
         answer: Mapping[str, float] | None = self._call("ask", prompt)
         return answer
 
+    def inject(self, kind: str) -> None:
+        """Make a declared fault happen in a device on a bench."""
+        self._call("inject", kind)
+
     def stop(self, category: StopCategory) -> None:
         """Stop: one byte, no lock, no reply; safe inside a signal handler."""
         with contextlib.suppress(OSError):
@@ -265,11 +270,15 @@ class DeviceLink:
                         self.state = DeviceState(int(block.values[-1, self._state_at]))
                     self._arrived.append(_stamped(block, now))
 
+    def _keep_alive(self) -> None:
+        """Send the next keepalive; the write is atomic, so that threads need no lock."""
+        os.write(self._urgent, keepalive_word(time.monotonic_ns()))
+
     def _send_keepalives(self) -> None:
         while not self._closing:
             if time.monotonic() - self._seen < HOST_HANGS_S:
                 try:
-                    os.write(self._urgent, b"k")
+                    self._keep_alive()
                 except OSError:
                     return
             time.sleep(KEEPALIVE_S)
@@ -302,7 +311,7 @@ class DeviceLink:
         self._seen = time.monotonic()
         try:
             if not self.lockstep:  # a request shows that the host lives, and is read after this
-                os.write(self._urgent, b"k")
+                self._keep_alive()
             self._rpc.send((verb, arguments))
         except (OSError, ValueError) as error:
             raise LinkLost("the device's process is gone.", remedy=_REMEDY_GONE) from error

@@ -1,9 +1,10 @@
 """The device's own process: ``python -m device_interface.process RPC URGENT TELEMETRY``.
 
 Three channels lead to the host. RPC carries one request and one reply at a time. URGENT
-carries single bytes that need no lock and no reply: ``k`` keepalive, ``0`` ``1`` ``2`` stop
-of that category; it is read before any request. TELEMETRY carries blocks in real time, from
-a thread of its own, so that a host that does not read cannot delay the device.
+needs no lock and no reply and is read before any request: ``k`` and eight bytes, the number
+of a keepalive (little-endian), or one of ``0`` ``1`` ``2``, a stop of that category.
+TELEMETRY carries blocks in real time, from a thread of its own, so that a host that does not
+read cannot delay the device.
 """
 
 from __future__ import annotations
@@ -22,9 +23,16 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from device_interface.contract import Block, Device, DeviceState, Respondent, StopCategory
+from device_interface.contract import (
+    Block,
+    Device,
+    DeviceState,
+    Injectable,
+    Respondent,
+    StopCategory,
+)
 from device_interface.registry import load_driver
-from trialkit.errors import TrialkitError
+from trialkit.errors import TrialkitError, UsageError
 
 PERIOD_S = 0.02
 _QUEUE_BLOCKS = 3000
@@ -51,6 +59,34 @@ class BlackBox:
         self._file.write((json.dumps(line) + "\n").encode())
 
 
+def keepalive_word(number: int) -> bytes:
+    """Return the bytes of a keepalive."""
+    return b"k" + number.to_bytes(8, "little")
+
+
+class UrgentWords:
+    """Cuts what comes over URGENT into keepalive numbers (int) and stops (one byte)."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[int | bytes]:
+        """Return the words that are whole; any other byte is a stop of category 1."""
+        words: list[int | bytes] = []
+        data, at = self._rest + data, 0
+        while at < len(data):
+            if data[at] != ord("k"):
+                words.append(data[at : at + 1] if data[at] in _STOPS else b"1")
+                at += 1
+            elif len(data) - at < 9:
+                break
+            else:
+                words.append(int.from_bytes(data[at + 1 : at + 9], "little"))
+                at += 9
+        self._rest = data[at:]
+        return words
+
+
 class Server:
     """Serves one device to one host until either ends."""
 
@@ -63,6 +99,7 @@ class Server:
         self._box = BlackBox(None)
         self._speed_at: int | None = None
         self._speed: float | None = None
+        self._words = UrgentWords()
         os.set_blocking(urgent, False)
 
     def open(self) -> tuple[Device, bool]:
@@ -169,11 +206,11 @@ class Server:
             if not data:
                 self._host_gone = True
                 return
-            if b"k" in data:
-                device.keepalive()
-            for byte in data:
-                if byte in _STOPS:
-                    device.stop(_STOPS[byte])
+            for word in self._words.feed(data):
+                if isinstance(word, bytes):
+                    device.stop(_STOPS[word[0]])
+                else:
+                    device.keepalive(word)
 
     def _answer(self, device: Device, request: tuple[str, tuple[Any, ...]]) -> bool:
         verb, arguments = request
@@ -199,6 +236,13 @@ class Server:
                 device.ask(*arguments) if isinstance(device, Respondent) else None
             )
             return answer
+        if verb == "inject":
+            if not isinstance(device, Injectable):
+                raise UsageError(
+                    "faults cannot be made to happen in this device.",
+                    remedy="Use a bench device, or make the fault by hand.",
+                )
+            return device.inject(*arguments)
         if verb in _VERBS:
             return getattr(device, verb)(*arguments)
         raise ValueError(verb)

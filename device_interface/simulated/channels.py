@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from device_interface.contract import Capability, Channel, Parameter, Stream
+from device_interface.simulated.faults import FAULTS
 
 MAX_SPEED_M_S = 0.8889
 """3.2 km/h, from the data sheet of a driven treadmill orthosis."""
@@ -124,4 +125,5 @@ def capability(
         calibrated_on=calibrated_on,
         simulated=True,
         stop_within_s={0: 1.0, 1: 1.5, 2: 2.5},
+        faults=FAULTS,
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from device_interface.contract import Stream
+from device_interface.controller import Rows
 from device_interface.simulated.channels import ROW_S
 from device_interface.simulated.gait import POINTS, TABLE, stride_time_s
 from device_interface.simulated.patient import VirtualPatient
-from device_interface.simulated.plant import Plant, Rows
+from device_interface.simulated.plant import WalkingPlant
 
 ROW_NS = round(ROW_S * 1e9)
 _STIFFNESS_NM_RAD = 200.0
@@ -38,8 +41,8 @@ def _noise_of(stream: Stream) -> NDArray[np.float64]:
     return np.array(scale)
 
 
-class MotionPlant(Plant):
-    """Rows of the ``motion`` stream; see `Plant` for the parameters."""
+class MotionPlant(WalkingPlant):
+    """Rows of the ``motion`` stream; see `WalkingPlant` for the parameters."""
 
     def __init__(
         self,
@@ -56,7 +59,7 @@ class MotionPlant(Plant):
         self._phase = 0.0
         self._left_ns = 0
 
-    def run(self, t_ns: int, duration_ns: int) -> tuple[int, Rows]:
+    def run(self, t_ns: int, duration_ns: int) -> Mapping[str, Rows]:
         """Let time pass; rows come on the 10 ms grid, shorter times are kept for later."""
         self._left_ns += duration_ns
         n = self._left_ns // ROW_NS
@@ -74,7 +77,7 @@ class MotionPlant(Plant):
         ends = (
             t_ns + duration_ns - self._left_ns - ROW_NS * np.arange(n - 1, -1, -1, dtype=np.int64)
         )
-        return duration_ns, Rows(ends, values)
+        return {"motion": Rows(ends, values)}
 
     def _block(self, n: int) -> NDArray[np.float64]:
         speed_set, speed = self.speed.rows(n, ROW_S)

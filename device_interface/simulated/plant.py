@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from device_interface.contract import MOVING_M_S
+from device_interface.controller import Rows
 from device_interface.simulated.patient import VirtualPatient
 from device_interface.simulated.ramp import Ramp
 
 HOLD_RATE = 0.4
 STOP_RATE = 1.2
 """Belt deceleration in m/s2 for a hold or the end, and for a stop or a fault."""
+SPASM_NM = 60.0
 
 
-@dataclass
-class Rows:
-    """What a plant produced: `t_ns` are the device times at the rows' ends, shape (n,)."""
-
-    t_ns: NDArray[np.int64]
-    values: NDArray[np.float64]
-
-
-class Plant:
+class WalkingPlant:
     """Belt, support and guidance with their ramps, and the patient.
 
     Parameters
@@ -67,9 +60,18 @@ class Plant:
         """True while the belt moves."""
         return self.speed.actual > MOVING_M_S
 
-    def slow_to_rest(self, rate_m_s2: float) -> None:
+    @property
+    def standing(self) -> bool:
+        """True where the belt stands and its drive does not ask for more."""
+        return not self.moving and self.speed.settled
+
+    def go(self, name: str, value: float, rate_per_s: float | None) -> None:
+        """Move a setting."""
+        self.ramps[name].go(value, rate_per_s)
+
+    def slow_to_rest(self, *, urgent: bool) -> None:
         """Bring the belt to rest."""
-        self.speed.go(0.0, rate_m_s2)
+        self.speed.go(0.0, STOP_RATE if urgent else HOLD_RATE)
 
     def remove_torque(self) -> None:
         """Take guidance away at once and brake the belt; the harness keeps its load."""
@@ -87,8 +89,17 @@ class Plant:
         self.support.go(self.support.actual)
         self.guidance.go(self.guidance.actual)
 
-    def run(self, t_ns: int, duration_ns: int) -> tuple[int, Rows]:
-        """Let time pass from `t_ns`; return the time that passed and the rows."""
+    def disturb(self, kind: str) -> None:
+        """Let a spasm begin."""
+        if kind == "spasm":
+            self.spasm_nm = SPASM_NM
+
+    def calm(self) -> None:
+        """Let the spasm end."""
+        self.spasm_nm = 0.0
+
+    def run(self, t_ns: int, duration_ns: int) -> Mapping[str, Rows]:
+        """Let time pass from `t_ns` and return the rows of each stream."""
         raise NotImplementedError
 
     def pass_patient(self, dt_s: float) -> None:

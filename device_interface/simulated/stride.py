@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from device_interface.contract import MOVING_M_S, Stream
+from device_interface.controller import Rows
 from device_interface.simulated.gait import STANCE, stride_time_s
 from device_interface.simulated.patient import VirtualPatient
-from device_interface.simulated.plant import Plant, Rows
+from device_interface.simulated.plant import WalkingPlant
 
 _STILL_S = 0.5
 _VARIATION = 0.025
 """Coefficient of variation of the stride time."""
 
 
-class StridePlant(Plant):
-    """Rows of the ``stride`` stream; see `Plant` for the parameters.
+class StridePlant(WalkingPlant):
+    """Rows of the ``stride`` stream; see `WalkingPlant` for the parameters.
 
     The last stride of a call may end after it; that time is taken from the next call.
     """
@@ -32,7 +35,7 @@ class StridePlant(Plant):
         self._k = len(stream.channels)
         self._ahead_s = 0.0
 
-    def run(self, t_ns: int, duration_ns: int) -> tuple[int, Rows]:
+    def run(self, t_ns: int, duration_ns: int) -> Mapping[str, Rows]:
         """Let time pass and return the strides that began in it."""
         length = duration_ns / 1e9
         now = self._ahead_s
@@ -48,12 +51,12 @@ class StridePlant(Plant):
             now += float(part[:, 0].sum())
         if not parts:
             self._ahead_s = now - length
-            return duration_ns, Rows(np.empty(0, np.int64), np.empty((0, self._k)))
+            return {}
         values = np.concatenate(parts) if len(parts) > 1 else parts[0]
         ends = self._ahead_s + np.cumsum(values[:, 0])
         self._ahead_s = max(0.0, now - length)
         t = t_ns + np.round(ends * 1e3).astype(np.int64) * 1_000_000
-        return duration_ns, Rows(t, np.round(values, 4))
+        return {"stride": Rows(t, np.round(values, 4))}
 
     def _ramping(self, left_s: float) -> NDArray[np.float64]:
         speed = self.speed.actual

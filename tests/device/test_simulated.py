@@ -261,16 +261,17 @@ def test_without_keepalives_the_device_stops_by_itself() -> None:
     device = connected(lockstep=False)
     token = device.arm()
     device.apply(Setpoints(WALK, {}, token))
-    for _ in range(100):
-        device.keepalive()
+    for number in range(1, 101):
+        device.keepalive(number)
         pass_time(device, 0.05)
     assert device.state is S.RUNNING
     assert device.belt_speed_m_s > 0.3
     pass_time(device, 0.25)
+    device.keepalive(100)  # an old one, played again, does not count
     assert device.state is S.RUNNING
     pass_time(device, 0.05)
     assert device.state is S.LINK_LOST
-    device.keepalive()  # a late one changes nothing
+    device.keepalive(101)  # a late one changes nothing
     pass_time(device, 2)
     assert device.state is S.LINK_LOST
     assert device.belt_speed_m_s == 0
