@@ -17,6 +17,7 @@ from trialkit.methods._marginal import (
     empty_table,
     margins,
     names_of,
+    plain,
     statistics,
     tabulate,
 )
@@ -100,7 +101,7 @@ class PredictorFit:
         head = f"{self.method}: {self.variant}\nn {self.n}, missing {self.n_missing}"
         if self.failed:
             return f"{head}\nfailed: {self.failed}"
-        body = self.coefficients.to_string(index=False, float_format=lambda v: f"{v:.6g}")
+        body = plain(self.coefficients, 6)
         return "\n".join([head, *self.notes, body])
 
     def _repr_html_(self) -> str:

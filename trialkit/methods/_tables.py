@@ -57,10 +57,7 @@ def check_level(level: float) -> None:
 
 def empty_table(keys: Sequence[str] | pd.Index[str]) -> pd.DataFrame:
     """Return a table without rows: what a failed fit has to say."""
-    out = pd.DataFrame({name: pd.Series(dtype=object) for name in keys})
-    for name in STATISTICS:
-        out[name] = pd.Series(dtype=np.float64)
-    return out
+    return framed({name: np.empty(0, dtype=object) for name in keys}, np.empty((0, 7)))
 
 
 def statistics(estimate: Floats, se: Floats, df: Floats, level: float) -> Floats:
@@ -88,6 +85,11 @@ def t_tail(statistic: Floats, df: Floats) -> Floats:
     finite = np.isfinite(df)
     value = special.stdtr(np.where(finite, df, 1.0), -statistic)
     return np.asarray(np.where(finite, value, special.ndtr(-statistic)), dtype=np.float64)
+
+
+def plain(table: pd.DataFrame, digits: int = 5) -> str:
+    """Return a table as text without its index, numbers to some significant digits."""
+    return table.to_string(index=False, float_format=lambda v: f"{v:.{digits}g}")
 
 
 def html(summary: str, table: pd.DataFrame) -> str:

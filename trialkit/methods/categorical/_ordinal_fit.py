@@ -16,6 +16,7 @@ from trialkit.errors import UsageError
 from trialkit.methods import _marginal
 from trialkit.methods._design import Design
 from trialkit.methods._predictor import exponentiate
+from trialkit.methods._result import ByParticipant
 from trialkit.methods.categorical import _probabilities, _proportionality
 from trialkit.methods.categorical._cumulative import Cumulative, Fitted
 
@@ -23,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class OrdinalFit:
+class OrdinalFit(ByParticipant):
     """A fitted cumulative link model.
 
     Parameters
@@ -61,16 +62,6 @@ class OrdinalFit:
     own: npt.NDArray[np.int_] = field(repr=False)
     fitted: Fitted | None = field(repr=False)
     method: str = "ordinal"
-
-    @property
-    def converged(self) -> bool:
-        """Whether the fit gives numbers."""
-        return self.failed is None
-
-    @property
-    def n_subjects(self) -> int:
-        """Participants used."""
-        return self.n
 
     @property
     def loglik(self) -> float:
@@ -255,10 +246,7 @@ class OrdinalFit:
         if self.failed:
             return "\n".join([*head, *self.notes, f"failed: {self.failed}"])
         head.append(f"log-likelihood {self.loglik:.6g}")
-        body = [
-            t.to_string(index=False, float_format=lambda v: f"{v:.5g}")
-            for t in (self.coefficients, self.thresholds)
-        ]
+        body = [_marginal.plain(t) for t in (self.coefficients, self.thresholds)]
         return "\n\n".join(["\n".join([*head, *self.notes]), *body])
 
     def _repr_html_(self) -> str:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from trialkit.methods import _marginal
+from trialkit.methods._result import ByParticipant
 
 
 @dataclass(frozen=True)
-class WinResult:
+class WinResult(ByParticipant):
     """Wins of each arm against the reference.
 
     Parameters
@@ -46,23 +47,13 @@ class WinResult:
     tests: pd.DataFrame = field(repr=False)
     method: str = "win_odds"
 
-    @property
-    def converged(self) -> bool:
-        """Whether there are numbers."""
-        return self.failed is None
-
-    @property
-    def n_subjects(self) -> int:
-        """Participants used: one row each."""
-        return self.n
-
     def summary(self) -> str:
         """Return method, counts and comparison as text."""
         head = [f"win_odds: {self.variant}", f"n {self.n}, missing {self.n_missing}"]
         if self.failed:
             head.append(f"failed: {self.failed}")
         parts = [t for t in (self.counts, self.table, self.tests) if not t.empty]
-        body = [t.to_string(index=False, float_format=lambda v: f"{v:.6g}") for t in parts]
+        body = [_marginal.plain(t, 6) for t in parts]
         return "\n\n".join(["\n".join([*head, *self.notes]), *body])
 
     def _repr_html_(self) -> str:

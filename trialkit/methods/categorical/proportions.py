@@ -20,6 +20,7 @@ import pandas as pd
 from trialkit.errors import UsageError
 from trialkit.methods import _marginal
 from trialkit.methods._design import complete_columns, levels_of
+from trialkit.methods._result import ByParticipant
 from trialkit.methods.categorical import _compare
 from trialkit.methods.categorical._compare import RISK_INTERVALS, Comparison, Measure
 from trialkit.methods.categorical._exact import clopper_pearson
@@ -29,7 +30,7 @@ Interval = Literal["newcombe", "miettinen_nurminen", "wald", "exact"]
 
 
 @dataclass(frozen=True)
-class ProportionsResult:
+class ProportionsResult(ByParticipant):
     """Proportions by arm and their comparison with the reference.
 
     Parameters
@@ -66,23 +67,13 @@ class ProportionsResult:
     counts: pd.DataFrame = field(repr=False)
     method: str = "proportions"
 
-    @property
-    def converged(self) -> bool:
-        """Whether there are numbers."""
-        return self.failed is None
-
-    @property
-    def n_subjects(self) -> int:
-        """Participants used: one row each."""
-        return self.n
-
     def summary(self) -> str:
         """Return method, counts, risks and comparison as text."""
         head = [f"proportions: {self.variant}", f"n {self.n}, missing {self.n_missing}"]
         if self.failed:
             head.append(f"failed: {self.failed}")
         parts = [t for t in (self.risks, self.table, self.tests) if not t.empty]
-        body = [t.to_string(index=False, float_format=lambda v: f"{v:.6g}") for t in parts]
+        body = [_marginal.plain(t, 6) for t in parts]
         return "\n\n".join(["\n".join([*head, *self.notes]), *body])
 
     def _repr_html_(self) -> str:

@@ -19,6 +19,7 @@ from scipy import special
 
 from trialkit.errors import UsageError
 from trialkit.methods._marginal import check_level
+from trialkit.methods._result import ByParticipant
 from trialkit.methods.instruments._mean_squares import (
     Ratings,
     icc_limits,
@@ -160,7 +161,7 @@ def icc_table(ratings: Ratings, level: float) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class CronbachResult:
+class CronbachResult(ByParticipant):
     """Cronbach's alpha of a scale.
 
     Parameters
@@ -186,16 +187,6 @@ class CronbachResult:
     failed: str | None = None
     method: str = "cronbach_alpha"
     notes: list[str] = field(default_factory=list)
-
-    @property
-    def converged(self) -> bool:
-        """Whether there is a number."""
-        return self.failed is None
-
-    @property
-    def n_subjects(self) -> int:
-        """Subjects used."""
-        return self.n
 
     @property
     def table(self) -> pd.DataFrame:

@@ -32,7 +32,8 @@ import pandas as pd
 from scipy import special
 
 from trialkit.errors import UsageError
-from trialkit.methods._marginal import STATISTICS, check_level, html, statistics
+from trialkit.methods._marginal import STATISTICS, check_level, html, plain, statistics
+from trialkit.methods._result import Result
 from trialkit.methods.instruments._noncentral import percentile_factor, tolerance_factor
 from trialkit.methods.instruments.measurement import MeasurementError, measurement_error
 
@@ -53,7 +54,7 @@ _COLUMNS = ("quantity", "estimate", "se", "df", "lower", "upper")
 
 
 @dataclass(frozen=True)
-class BlandAltmanResult:
+class BlandAltmanResult(Result):
     """Bias and limits of agreement.
 
     Parameters
@@ -88,11 +89,6 @@ class BlandAltmanResult:
     method: str = "bland_altman"
     notes: list[str] = field(default_factory=list)
 
-    @property
-    def converged(self) -> bool:
-        """Whether there are numbers."""
-        return self.failed is None
-
     def plot(
         self, ax: Axes | None = None, *, xlabel: str = "Mean of both", ylabel: str = "Difference"
     ) -> Axes:
@@ -126,11 +122,7 @@ class BlandAltmanResult:
         head += f"missing {self.n_missing}"
         if self.failed:
             return f"{head}\nfailed: {self.failed}"
-        tables = [
-            table.to_string(index=False, float_format=lambda v: f"{v:.5g}")
-            for table in (self.table, self.proportional)
-            if len(table)
-        ]
+        tables = [plain(table) for table in (self.table, self.proportional) if len(table)]
         return "\n".join([head, *self.notes, "", *tables])
 
     def _repr_html_(self) -> str:

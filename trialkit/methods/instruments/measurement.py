@@ -25,7 +25,8 @@ import pandas as pd
 from scipy import special
 
 from trialkit.errors import UsageError
-from trialkit.methods._marginal import check_level, html
+from trialkit.methods._marginal import check_level, html, plain
+from trialkit.methods._result import ByParticipant
 from trialkit.methods.instruments._mean_squares import MeanSquares, mean_squares, read_ratings
 from trialkit.methods.instruments.agreement import icc_table
 
@@ -33,7 +34,7 @@ ICC_TYPES = ("ICC(1,1)", "ICC(A,1)", "ICC(C,1)")
 
 
 @dataclass(frozen=True)
-class MeasurementError:
+class MeasurementError(ByParticipant):
     """Reliability and measurement error of an instrument.
 
     Parameters
@@ -61,16 +62,6 @@ class MeasurementError:
     method: str = "measurement_error"
     notes: list[str] = field(default_factory=list)
 
-    @property
-    def converged(self) -> bool:
-        """Whether there are numbers."""
-        return self.failed is None
-
-    @property
-    def n_subjects(self) -> int:
-        """Subjects used."""
-        return self.n
-
     def value(self, quantity: str) -> float:
         """Return the estimate of a quantity of the table, NaN if failed.
 
@@ -93,10 +84,7 @@ class MeasurementError:
         head += f"missing {self.n_missing}"
         if self.failed:
             return f"{head}\nfailed: {self.failed}"
-        tables = [
-            table.to_string(index=False, float_format=lambda v: f"{v:.5g}")
-            for table in (self.table, self.variance)
-        ]
+        tables = [plain(table) for table in (self.table, self.variance)]
         return "\n".join([head, *self.notes, "", *tables])
 
     def _repr_html_(self) -> str:

@@ -20,6 +20,7 @@ from scipy import optimize, special
 
 from trialkit.errors import UsageError
 from trialkit.methods._marginal import check_level, html
+from trialkit.methods._result import Result
 from trialkit.methods.interim import inference, solve
 from trialkit.methods.interim.recursion import crossings
 from trialkit.methods.interim.spending import Rule, rule
@@ -28,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class SequentialDesign:
+class SequentialDesign(Result):
     """A group-sequential design.
 
     Parameters
@@ -69,11 +70,6 @@ class SequentialDesign:
     given: tuple[float | None, ...] | None = None
     looks: npt.NDArray[np.bool_] = field(default_factory=lambda: np.ones(0, dtype=bool))
     method: str = "sequential"
-
-    @property
-    def converged(self) -> bool:
-        """Whether there are bounds."""
-        return self.failed is None
 
     @property
     def variant(self) -> str:

@@ -13,12 +13,13 @@ import pandas as pd
 
 from trialkit.errors import UsageError
 from trialkit.methods import _marginal
+from trialkit.methods._result import Result
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class AdjustedFit:
+class AdjustedFit(Result):
     """Standardised means of the arms.
 
     Parameters
@@ -60,11 +61,6 @@ class AdjustedFit:
     parts: Floats | None = field(default=None, repr=False)
     part_df: Floats | None = field(default=None, repr=False)
     method: str = "ancova"
-
-    @property
-    def converged(self) -> bool:
-        """Whether the fit gives numbers."""
-        return self.failed is None
 
     @property
     def coefficients(self) -> pd.DataFrame:
@@ -139,7 +135,7 @@ class AdjustedFit:
         head.append(f"{self.n} observations, {self.n_missing} rows missing")
         if self.failed:
             return "\n".join([*head, f"failed: {self.failed}"])
-        table = self.lsmeans(self.arm).to_string(index=False, float_format=lambda v: f"{v:.5g}")
+        table = _marginal.plain(self.lsmeans(self.arm))
         return "\n".join([*head, *self.notes, "", table])
 
     def _repr_html_(self) -> str:

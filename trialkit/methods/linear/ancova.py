@@ -22,6 +22,7 @@ from trialkit.errors import UsageError
 from trialkit.methods import _marginal, _type3
 from trialkit.methods._design import Design, build_design, tall_qr
 from trialkit.methods._marginal import FTest
+from trialkit.methods._result import Result
 from trialkit.methods.linear._adjusted import AdjustedFit
 from trialkit.methods.linear._rows import one_row_each
 from trialkit.methods.linear.anhecova import adjusted
@@ -59,7 +60,7 @@ class LeastSquares:
 
 
 @dataclass(frozen=True)
-class AncovaFit:
+class AncovaFit(Result):
     """A fitted analysis of covariance.
 
     Parameters
@@ -98,11 +99,6 @@ class AncovaFit:
     def notes(self) -> list[str]:
         """What a reader must know: columns dropped."""
         return [f"dropped as aliased: {', '.join(self.aliased)}"] if self.aliased else []
-
-    @property
-    def converged(self) -> bool:
-        """Whether the fit gives numbers."""
-        return self.failed is None
 
     @property
     def coefficients(self) -> pd.DataFrame:
@@ -164,7 +160,7 @@ class AncovaFit:
             return "\n".join([*head, f"failed: {self.failed}"])
         head.extend(self.notes)
         head.append(f"residual SD {self.sigma:.5g} on {self.inference.df:.0f} df")
-        table = self.coefficients.to_string(index=False, float_format=lambda v: f"{v:.5g}")
+        table = _marginal.plain(self.coefficients)
         return "\n".join([*head, "", table])
 
     def _repr_html_(self) -> str:

@@ -34,6 +34,7 @@ import pandas as pd
 from trialkit.errors import UsageError
 from trialkit.methods import _marginal
 from trialkit.methods._design import Design, build_design
+from trialkit.methods._result import Result
 from trialkit.methods.linear._clusters import Clusters, State
 from trialkit.methods.linear._rows import one_row_each
 
@@ -81,7 +82,7 @@ class NestedInference:
 
 
 @dataclass(frozen=True)
-class NestedFit:
+class NestedFit(Result):
     """A fitted partially nested model.
 
     Parameters
@@ -121,11 +122,6 @@ class NestedFit:
     design: Design = field(repr=False)
     inference: NestedInference | None = field(repr=False)
     method: str = "partially_nested"
-
-    @property
-    def converged(self) -> bool:
-        """Whether the fit gives numbers."""
-        return self.failed is None
 
     @property
     def coefficients(self) -> pd.DataFrame:
@@ -170,10 +166,7 @@ class NestedFit:
         if self.inference is None:
             return "\n".join([*head, f"failed: {self.failed}"])
         head += [*self.notes, f"ICC {self.icc:.5g}"]
-        tables = [
-            t.to_string(index=False, float_format=lambda v: f"{v:.5g}")
-            for t in (self.components, self.coefficients)
-        ]
+        tables = [_marginal.plain(t) for t in (self.components, self.coefficients)]
         return "\n".join([*head, "", *tables])
 
     def _repr_html_(self) -> str:

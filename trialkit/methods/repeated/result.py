@@ -218,7 +218,7 @@ class MMRMFit(Readings):
             head.append(f"dropped as aliased: {', '.join(self.aliased)}")
         kind = "-2 restricted log-likelihood" if self.reml else "-2 log-likelihood"
         head.append(f"{kind} {self.minus2_loglik:.4f}, AIC {self.aic:.4f}, BIC {self.bic:.4f}")
-        table = self.coefficients.to_string(index=False, float_format=lambda v: f"{v:.5g}")
+        table = _marginal.plain(self.coefficients)
         sigma = self.covariance.to_string(float_format=lambda v: f"{v:.5g}")
         return "\n".join([*head, "", table, "", "Covariance of the visits", sigma])
 

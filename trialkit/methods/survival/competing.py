@@ -28,6 +28,7 @@ import pandas as pd
 from trialkit.errors import UsageError
 from trialkit.methods._design import complete_columns, levels_of
 from trialkit.methods._marginal import check_level, html, names_of
+from trialkit.methods._result import ByParticipant
 from trialkit.methods.survival._gray import gray_test
 from trialkit.methods.survival._incidence import VARIANCES, Incidence, incidence
 from trialkit.methods.survival._outcome import (
@@ -51,7 +52,7 @@ CURVES = ["group", "cause", "time", "estimate", "se", "lower", "upper", "at_risk
 
 
 @dataclass(frozen=True)
-class CompetingRisksFit:
+class CompetingRisksFit(ByParticipant):
     """Cumulative incidence of each cause in each group.
 
     Parameters
@@ -83,16 +84,6 @@ class CompetingRisksFit:
     _data: tuple[Floats, Ints, Ints, Ints, int] = field(
         default=(np.empty(0), *(np.empty(0, np.intp),) * 3, 1), repr=False
     )
-
-    @property
-    def converged(self) -> bool:
-        """Whether there are numbers."""
-        return self.failed is None
-
-    @property
-    def n_subjects(self) -> int:
-        """Participants used: one row each."""
-        return self.n
 
     def at(self, times: float | Sequence[float], *, cause: Any = None) -> pd.DataFrame:
         """Return the incidence at times: group, cause, time, estimate, se, lower, upper.

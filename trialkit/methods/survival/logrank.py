@@ -30,6 +30,7 @@ import pandas as pd
 
 from trialkit.errors import UsageError
 from trialkit.methods._marginal import html, names_of
+from trialkit.methods._result import ByParticipant
 from trialkit.methods.survival._outcome import one_of, read_groups
 from trialkit.methods.survival._rank_test import WEIGHTS, compare_groups
 
@@ -37,7 +38,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class LogrankResult:
+class LogrankResult(ByParticipant):
     """A test that the hazards of groups are equal.
 
     Parameters
@@ -68,16 +69,6 @@ class LogrankResult:
     failed: str | None = None
     method: str = "logrank"
     notes: list[str] = field(default_factory=list)
-
-    @property
-    def converged(self) -> bool:
-        """Whether the test is defined."""
-        return self.failed is None
-
-    @property
-    def n_subjects(self) -> int:
-        """Participants used: one row each."""
-        return self.n
 
     @property
     def table(self) -> pd.DataFrame:

@@ -30,8 +30,10 @@ from trialkit.methods._marginal import (
     html,
     names_of,
     objects,
+    plain,
     statistics,
 )
+from trialkit.methods._result import ByParticipant
 from trialkit.methods.survival._outcome import Groups, one_of, place_of, read_groups
 from trialkit.methods.survival._risk import greenwood, product_limit, risk_table
 
@@ -42,7 +44,7 @@ QUANTITIES = {"rmst": "restricted mean survival time", "rmtl": "restricted mean 
 
 
 @dataclass(frozen=True)
-class RmstFit:
+class RmstFit(ByParticipant):
     """Restricted mean survival times of groups.
 
     Parameters
@@ -72,16 +74,6 @@ class RmstFit:
     failed: str | None = None
     method: str = "rmst"
     notes: list[str] = field(default_factory=list)
-
-    @property
-    def converged(self) -> bool:
-        """Whether there are numbers."""
-        return self.failed is None
-
-    @property
-    def n_subjects(self) -> int:
-        """Participants used: one row each."""
-        return self.n
 
     @property
     def table(self) -> pd.DataFrame:
@@ -141,7 +133,7 @@ class RmstFit:
         if self.failed:
             return f"{head}\nfailed: {self.failed}"
         counts = self.n_groups.to_string(index=False)
-        body = self.table.to_string(index=False, float_format=lambda v: f"{v:.5g}")
+        body = plain(self.table)
         return "\n".join([head, *self.notes, "", counts, "", body])
 
     def _repr_html_(self) -> str:
