@@ -158,7 +158,7 @@ def fast(
     linear = LinearAnalysis.build(design, request.term, request.reference)
     if isinstance(linear, str):
         return linear
-    keys, functions = linear.functions()
+    keys, functions = linear.margins(), linear.functions()
     if not linear.estimable(keys).all():
         return "the analysis cannot estimate the contrast"
     gaps = len(keys.keys) - len(design.categorical(request.term).levels)
@@ -179,7 +179,7 @@ def fast(
     else:
         y, weights = outcomes.of(resamples.values), resamples.weights[:, design.rows]
         solved, poor = linear.weighted(y, weights)
-        part = solved @ linear.functions(weights)[1].swapaxes(-1, -2)
+        part = solved @ linear.functions(weights).swapaxes(-1, -2)
         for b in poor:
             again = refactor(request, frame.iloc[design.rows], y[b], weights[b], keys.keys)
             if isinstance(again, str):
@@ -208,7 +208,7 @@ def refactor(
     linear = LinearAnalysis.build(design, request.term, request.reference)
     if isinstance(linear, str):
         return linear
-    found, rows = linear.functions()
+    found, rows = linear.margins(), linear.functions()
     if not found.keys.equals(keys) or not linear.estimable(found).all():
         return "the analysis cannot estimate the contrast"
     return np.asarray(linear.imputed(y[None][..., picked])[0][0] @ rows[0].T)

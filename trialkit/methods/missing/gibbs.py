@@ -78,18 +78,25 @@ class Sampler:
         )
         full = np.asarray(model.observed.all(axis=1))
         self.whole = np.flatnonzero(full[model.entry[0]])
-        self.partial: list[tuple[Ints, Ints, Ints, int, slice]] = []
+        whole = model.entry[:, self.whole]
+        self.spread = np.zeros((len(self.whole), model.n_groups, model.m, model.m))
+        for e, (k, a, b) in enumerate(whole.T):
+            self.spread[e, model.group[k], [a, b], [b, a]] = 1.0 if a == b else 0.5
+        self.spread = self.spread.reshape(len(self.whole), -1)
+        self.partial: list[tuple[Floats, Ints, Ints, int, slice]] = []
         used = 0
         for k, seen in enumerate(model.observed):
             who = np.flatnonzero(model.which == k)
             if seen.all() or not seen.any():
                 continue
-            lost = np.flatnonzero(~seen)
+            at_seen, lost = np.flatnonzero(seen), np.flatnonzero(~seen)
             at = slice(used, used + len(who) * len(lost))
             used = at.stop
-            self.partial.append((who, np.flatnonzero(seen), lost, int(model.group[k]), at))
+            z = np.ascontiguousarray(model.z[who][:, at_seen].reshape(-1, model.q).T)
+            self.partial.append((z, at_seen, lost, int(model.group[k]), at))
         self.noise = used
-        self.low = model.m * (model.m - 1) // 2
+        self.below = np.tril_indices(model.m, -1)
+        self.low = len(self.below[0])
         pairs = np.einsum("ka,kb,k->ab", model.observed, model.observed, model.all)
         self.start_df = float(max(pairs.min() / model.n_groups, 1.0) + self.prior)
 
@@ -137,38 +144,31 @@ class Sampler:
     def coefficients(self, sigma: Floats, normal: Floats) -> Floats:
         """Draw coefficients given the covariances and the observed outcomes."""
         model = self.model
-        inverse, _ = model.inverses(sigma)
+        inverse = model.inverses(model.padded(sigma))
         k, a, b = model.entry
         moments = model.shape.unpack(inverse[:, k, a, b] @ model.total)
         root = np.linalg.cholesky(moments[:, :-1, :-1])
-        mean = np.linalg.solve(moments[:, :-1, :-1], moments[:, :-1, -1:])
-        jump = np.linalg.solve(root.swapaxes(-1, -2), normal[..., None])
-        gamma = (mean + jump)[..., 0]
+        half = np.linalg.inv(root)
+        gamma = (half.swapaxes(-1, -2) @ (half @ moments[:, :-1, -1:] + normal[..., None]))[..., 0]
         return np.concatenate([-gamma, np.ones((len(gamma), 1))], axis=1)
 
     def squares(self, sigma: Floats, w: Floats, normal: Floats) -> Floats:
         """Return the sums of squared residuals after drawing the missing outcomes."""
         model = self.model
-        out = np.zeros_like(sigma)
         weight = model.shape.pack(w[:, :, None] * w[:, None, :])
-        k, a, b = model.entry[:, self.whole]
-        value = weight @ model.total[self.whole].T * np.where(a == b, 1.0, 0.5)
-        for e, (pattern, row, column) in enumerate(zip(k, a, b, strict=True)):
-            g = model.group[pattern]
-            out[:, g, row, column] += value[:, e]
-            if row != column:
-                out[:, g, column, row] += value[:, e]
-        for who, seen, lost, g, at in self.partial:
+        value = weight @ model.total[self.whole].T
+        out = (value @ self.spread).reshape(sigma.shape)
+        for z, seen, lost, g, at in self.partial:
             cov = sigma[:, g]
             across = cov[:, lost[:, None], seen]
             slope = np.linalg.solve(cov[:, seen[:, None], seen], across.swapaxes(-1, -2))
             spread = cov[:, lost[:, None], lost] - across @ slope
             root = np.linalg.cholesky(0.5 * (spread + spread.swapaxes(-1, -2)))
-            residual = np.empty((len(w), len(who), model.m))
-            z = model.z[who][:, seen].reshape(-1, model.q)
-            residual[..., seen] = (w @ z.T).reshape(len(w), len(who), -1)
-            jump = normal[:, at].reshape(len(w), len(who), -1) @ root.swapaxes(-1, -2)
-            residual[..., lost] = residual[..., seen] @ slope + jump
+            jump = normal[:, at].reshape(len(w), -1, len(lost)) @ root.swapaxes(-1, -2)
+            residual = np.empty((*jump.shape[:2], model.m))
+            known = (w @ z).reshape(len(w), -1, len(seen))
+            residual[..., seen] = known
+            residual[..., lost] = known @ slope + jump
             out[:, g] += residual.swapaxes(-1, -2) @ residual
         return out
 
@@ -189,7 +189,7 @@ class Sampler:
         lower[..., index, index] = np.sqrt(chi)
         if self.low:
             part = normal[:, normal.shape[1] - g * self.low :].reshape(len(scale), g, self.low)
-            lower[..., *np.tril_indices(m, -1)] = part
+            lower[..., *self.below] = part
         half = np.linalg.solve(lower, np.linalg.cholesky(scale).swapaxes(-1, -2))
         return np.asarray(half.swapaxes(-1, -2) @ half)
 

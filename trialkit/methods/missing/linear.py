@@ -56,18 +56,15 @@ class LinearAnalysis:
         """Residual degrees of freedom."""
         return float(self.design.x.shape[0] - self.design.x.shape[1])
 
-    def functions(self, weights: Floats | None = None) -> tuple[_marginal.Margins, Floats]:
+    def functions(self, weights: Floats | None = None) -> Floats:
         """Return the differences and LS-means of the term as rows.
 
         Returns
         -------
-        margins : Margins
-            Keys of the differences, then of the means.
-        rows : ndarray, shape (B, k, p)
+        ndarray, shape (B, k, p)
             In the coordinates of ``q``, one set a sample (one without weights).
         """
         design = self.design
-        found = self.margins(design)
         table = np.ones((1, len(design.rows))) if weights is None else weights
         factors = _marginal.grid_factors(design)
         own = design.categorical(self.term)
@@ -90,12 +87,12 @@ class LinearAnalysis:
         base = own.levels.index(self.reference)
         others = [i for i in range(len(own.levels)) if i != base]
         gaps = means[:, others] - means[:, [base]]
-        return found, np.concatenate([gaps, means], axis=1)
+        return np.concatenate([gaps, means], axis=1)
 
-    def margins(self, design: Design) -> _marginal.Margins:
-        """Return differences, then means."""
-        means = _marginal.margins(design, self.term)
-        factor = design.categorical(self.term)
+    def margins(self) -> _marginal.Margins:
+        """Return the differences, then the means, as functions of the coefficients."""
+        means = _marginal.margins(self.design, self.term)
+        factor = self.design.categorical(self.term)
         gaps = _marginal.differences(means, factor, self.term, self.reference)
         keys = pd.concat([gaps.keys, means.keys], ignore_index=True)
         return _marginal.Margins(keys, np.vstack([gaps.rows, means.rows]))

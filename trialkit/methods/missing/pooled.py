@@ -103,9 +103,10 @@ def pack(
 ) -> Pooled:
     """Make the result of numbers, or of the reason why there are none."""
     failed = done if isinstance(done, str) else None
-    table, means = empty_table([request.term, "reference"]), empty_table([request.term])
-    precision = pd.DataFrame()
-    if not isinstance(done, str):
+    means, precision = empty_table([request.term]), pd.DataFrame()
+    if isinstance(done, str):
+        table = empty_table([request.term, "reference"])
+    else:
         frame = pd.DataFrame(done.numbers[0], columns=list(STATISTICS))
         whole = pd.concat([done.keys, frame], axis=1)
         table = whole.iloc[: done.gaps].reset_index(drop=True)

@@ -71,6 +71,17 @@ class State:
     a: Floats
     w: Floats
 
+    def take(self, rows: Ints | Bools) -> State:
+        """Return the state of some samples."""
+        return State(
+            self.ok[rows], self.value[rows], self.inverse[rows], self.a[rows], self.w[rows]
+        )
+
+    def put(self, rows: Ints, other: State) -> None:
+        """Take over the state of some samples."""
+        self.ok[rows], self.value[rows], self.inverse[rows] = other.ok, other.value, other.inverse
+        self.a[rows], self.w[rows] = other.a, other.w
+
 
 class Weighted:
     """The normal model of one data set under weights of its participants.
@@ -97,6 +108,7 @@ class Weighted:
         self.which: Ints = np.asarray(which.reshape(-1), dtype=np.intp)
         self.observed: Bools = patterns[:, :-1].astype(bool)
         self.group: Ints = patterns[:, -1].astype(np.intp)
+        self.pairs: Bools = self.observed[:, :, None] & self.observed[:, None, :]
         entries = []
         for k, seen in enumerate(self.observed):
             at = np.flatnonzero(seen)
@@ -158,12 +170,14 @@ class Weighted:
             parts.append(self.solve(sums, weights))
         return Fits.join(parts)
 
-    def inverses(self, sigma: Floats) -> tuple[Floats, Floats]:
-        """Return the inverse covariance of each pattern, zero padded, and its log-determinant."""
-        mask = self.observed[:, :, None] & self.observed[:, None, :]
-        v = np.where(mask, sigma[:, self.group], np.eye(self.m))
-        inverse = np.where(mask, np.linalg.inv(v), 0.0)
-        return 0.5 * (inverse + inverse.swapaxes(-1, -2)), np.linalg.slogdet(v)[1]
+    def padded(self, sigma: Floats) -> Floats:
+        """Return the covariance of each pattern, with ones where nothing is observed."""
+        return np.where(self.pairs, sigma[:, self.group], np.eye(self.m))
+
+    def inverses(self, padded: Floats) -> Floats:
+        """Return the inverse covariance of each pattern, zero padded."""
+        inverse = np.where(self.pairs, np.linalg.inv(padded), 0.0)
+        return np.asarray(0.5 * (inverse + inverse.swapaxes(-1, -2)))
 
     def evaluate(self, sigma: Floats, sums: Sums, counts: Floats) -> State:
         """Evaluate samples at their covariances, shape (B, G, m, m)."""
@@ -175,18 +189,17 @@ class Weighted:
         good = finite & (np.diagonal(sigma, axis1=-2, axis2=-1) > 0.0).all(axis=-1)
         ok = (good & (np.linalg.eigvalsh(scaled)[..., 0] > 1e-12)).all(axis=-1)
         safe = np.where(ok[:, None, None, None], sigma, self.start)
-        inverse, logdet = self.inverses(safe)
+        padded = self.padded(safe)
+        inverse, logdet = self.inverses(padded), np.linalg.slogdet(padded)[1]
         moments = sums.moments(inverse)
-        values, vectors = np.linalg.eigh(moments[:, :-1, :-1])
-        ok = ok & (values[:, 0] > 0.0)
-        values = np.where(ok[:, None], values, 1.0)
-        inner = (vectors / values[:, None, :]) @ vectors.swapaxes(-1, -2)
+        inner, size, definite = inverted(moments[:, :-1, :-1])
+        ok = ok & definite
         gamma = (inner @ moments[:, :-1, -1:])[..., 0]
         w = np.concatenate([-gamma, np.ones((len(gamma), 1))], axis=1)
         value = (counts * logdet).sum(axis=1)
         value = value + (w * (moments @ w[..., None])[..., 0]).sum(axis=1)
         if self.reml:
-            value = value + np.log(values).sum(axis=1)
+            value = value + size
         return State(ok & np.isfinite(value), value, inverse, inner, w)
 
     def derivatives(
@@ -260,7 +273,7 @@ class Weighted:
         counts = self.counts(weights)
         failed: list[str | None] = [None] * len(weights)
         null: list[Floats | None] = [None] * len(weights)
-        seen = (self.observed[:, :, None] & self.observed[:, None, :]).astype(np.float64)
+        seen = self.pairs.astype(np.float64)
         for g in range(self.n_groups):
             mine = self.group == g
             pairs = np.tensordot(counts[:, mine], seen[mine], axes=1)
@@ -292,3 +305,24 @@ class Weighted:
     def rows(self) -> Bools:
         """Return the rows used, shape (n, m)."""
         return np.asarray(self.observed[self.which])
+
+
+def inverted(matrices: Floats) -> tuple[Floats, Floats, Bools]:
+    """Return inverses and log-determinants, and which matrices are positive definite.
+
+    Parameters
+    ----------
+    matrices : ndarray, shape (B, p, p)
+        Symmetric.
+    """
+    try:
+        root = np.linalg.cholesky(matrices)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(matrices)
+        good = values[:, 0] > 0.0
+        values = np.where(good[:, None], values, 1.0)
+        inner = (vectors / values[:, None, :]) @ vectors.swapaxes(-1, -2)
+        return inner, np.log(values).sum(axis=1), good
+    half = np.linalg.inv(root)
+    size = 2.0 * np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(axis=1)
+    return half.swapaxes(-1, -2) @ half, size, np.ones(len(matrices), dtype=bool)

@@ -8,6 +8,7 @@ participant of each sample, so that 1,000 leave-one-out samples cost little more
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -33,18 +34,30 @@ class Shape:
     m: int
     q: int
 
+    @cached_property
+    def square(self) -> Ints:
+        """Position of each cell of a symmetric matrix in its upper triangle, shape (q * q,)."""
+        i, j = np.triu_indices(self.q)
+        out = np.empty((self.q, self.q), dtype=np.intp)
+        out[i, j] = out[j, i] = np.arange(len(i))
+        return out.ravel()
+
+    @cached_property
+    def upper(self) -> tuple[Ints, Floats]:
+        """Cells of the upper triangle in a flat matrix, and how often each counts."""
+        i, j = np.triu_indices(self.q)
+        return i * self.q + j, np.where(i == j, 1.0, 2.0)
+
     def unpack(self, triangles: Floats) -> Floats:
         """Return upper triangles as symmetric matrices."""
-        i, j = np.triu_indices(self.q)
-        out = np.empty((*triangles.shape[:-1], self.q, self.q))
-        out[..., i, j] = triangles
-        out[..., j, i] = triangles
-        return out
+        shape = (*triangles.shape[:-1], self.q, self.q)
+        return triangles.take(self.square, axis=-1).reshape(shape)
 
     def pack(self, weight: Floats) -> Floats:
         """Return what contracts upper triangles with symmetric matrices."""
-        i, j = np.triu_indices(self.q)
-        return np.asarray(np.where(i == j, 1.0, 2.0) * weight[..., i, j])
+        cells, times = self.upper
+        flat = weight.reshape(*weight.shape[:-2], -1)
+        return np.asarray(times * flat.take(cells, axis=-1))
 
     def spread(self, pair: Floats) -> Floats:
         """Return contractions of the entries as symmetric matrices of each pattern."""

@@ -94,14 +94,19 @@ class Trial:
 
     def counts(self) -> pd.DataFrame:
         """Count participants and imputed values: group, visit, n, imputed."""
-        rows = [
-            (arm, visit, int((self.arm == g).sum()), int(self.missing[self.arm == g, v].sum()))
-            for g, arm in enumerate(self.arms)
-            for v, visit in enumerate(self.visits)
-        ]
-        columns = [self.names.group, self.names.visit, "n", "imputed"]
-        out = pd.DataFrame(rows, columns=columns)
-        return out.astype({self.names.group: object, self.names.visit: object})
+        mine = self.arm == np.arange(len(self.arms))[:, None]
+        pairs = np.empty((len(self.arms), len(self.visits), 2), dtype=object)
+        for v, visit in enumerate(self.visits):
+            for g, arm in enumerate(self.arms):
+                pairs[g, v, 0], pairs[g, v, 1] = arm, visit
+        return pd.DataFrame(
+            {
+                self.names.group: pairs[..., 0].ravel(),
+                self.names.visit: pairs[..., 1].ravel(),
+                "n": np.repeat(mine.sum(axis=1), len(self.visits)),
+                "imputed": (mine.astype(np.intp) @ self.missing.astype(np.intp)).ravel(),
+            }
+        )
 
 
 def read_trial(
