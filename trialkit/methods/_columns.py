@@ -100,3 +100,19 @@ def levels_in(kind: Kind, values: npt.NDArray[Any], name: str) -> tuple[Any, ...
             f"The column {name} mixes types: {sorted({type(v).__name__ for v in found})}.",
             remedy="Make all of its values text, or all numbers.",
         ) from error
+
+
+def place_of(reference: Any, levels: Sequence[Any], name: str) -> int:
+    """Return the index of the reference among the levels of a column.
+
+    Raises
+    ------
+    UsageError
+        If it is none of them.
+    """
+    if reference not in levels:
+        raise UsageError(
+            f"{reference!r} is not a level of {name}.",
+            remedy=f"Levels are: {', '.join(map(repr, levels))}.",
+        )
+    return list(levels).index(reference)

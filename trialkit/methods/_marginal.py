@@ -34,19 +34,20 @@ import numpy.typing as npt
 import pandas as pd
 
 from trialkit.errors import UsageError
+from trialkit.methods._columns import place_of
 from trialkit.methods._design import Design, Factor
 from trialkit.methods._grid import counterfactual, frequencies, grid_matrix
 from trialkit.methods._grid import grid_factors as grid_factors
 from trialkit.methods._tables import STATISTICS as STATISTICS
 from trialkit.methods._tables import FTest as FTest
 from trialkit.methods._tables import Inference as Inference
+from trialkit.methods._tables import as_text as as_text
 from trialkit.methods._tables import check_level as check_level
 from trialkit.methods._tables import empty_table as empty_table
 from trialkit.methods._tables import framed as framed
 from trialkit.methods._tables import html as html
 from trialkit.methods._tables import names_of as names_of
 from trialkit.methods._tables import objects as objects
-from trialkit.methods._tables import plain as plain
 from trialkit.methods._tables import statistics as statistics
 from trialkit.methods._tables import t_quantile as t_quantile
 from trialkit.methods._tables import t_tail as t_tail
@@ -219,13 +220,7 @@ def differences(means: Margins, factor: Factor, term: str, reference: Any) -> Ma
 
 def compared(rows: Floats, factor: Factor, term: str, reference: Any) -> tuple[Ints, Ints]:
     """Return which mean is compared with which; those fixed as equal are left out."""
-    if reference not in factor.levels:
-        raise UsageError(
-            f"{reference!r} is not a level of {term}.",
-            remedy=f"Levels are: {', '.join(map(repr, factor.levels))}.",
-        )
-    n = len(factor.levels)
-    base = factor.levels.index(reference)
+    n, base = len(factor.levels), place_of(reference, factor.levels, term)
     each = np.arange(len(rows), dtype=np.intp)  # term varies fastest
     pick = each[each % n != base]
     against = pick - pick % n + base
@@ -267,6 +262,17 @@ def tabulate(
         table = framed({str(n): functions.keys[n].to_numpy() for n in functions.keys}, numbers)
     table.attrs.update(weights=functions.weights, variant=functions.wording)
     return table
+
+
+def coefficients(design: Design, infer: Inference | None) -> pd.DataFrame:
+    """Make the table of the coefficients: term, ``estimate se df statistic p lower upper``.
+
+    One row a kept column of the model matrix, 95 % intervals; empty without an inference.
+    """
+    if infer is None:
+        return empty_table(["term"])
+    numbers = statistics(*infer(np.eye(len(design.kept))), 0.95)
+    return framed({"term": np.array(design.names, dtype=object)}, numbers)
 
 
 def sampled(

@@ -13,11 +13,11 @@ import pandas as pd
 from trialkit.methods._design import Design
 from trialkit.methods._marginal import (
     Margins,
+    as_text,
     differences,
     empty_table,
     margins,
     names_of,
-    plain,
     statistics,
     tabulate,
 )
@@ -101,7 +101,7 @@ class PredictorFit:
         head = f"{self.method}: {self.variant}\nn {self.n}, missing {self.n_missing}"
         if self.failed:
             return f"{head}\nfailed: {self.failed}"
-        body = plain(self.coefficients, 6)
+        body = as_text(self.coefficients, 6)
         return "\n".join([head, *self.notes, body])
 
     def _repr_html_(self) -> str:

@@ -87,7 +87,7 @@ def t_tail(statistic: Floats, df: Floats) -> Floats:
     return np.asarray(np.where(finite, value, special.ndtr(-statistic)), dtype=np.float64)
 
 
-def plain(table: pd.DataFrame, digits: int = 5) -> str:
+def as_text(table: pd.DataFrame, digits: int = 5) -> str:
     """Return a table as text without its index, numbers to some significant digits."""
     return table.to_string(index=False, float_format=lambda v: f"{v:.{digits}g}")
 

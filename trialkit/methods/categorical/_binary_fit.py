@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from trialkit.errors import UsageError
+from trialkit.methods._columns import place_of
 from trialkit.methods._marginal import (
     Margins,
     check_level,
@@ -124,11 +125,7 @@ class BinaryFit(PredictorFit):
         """
         check_level(level)
         levels = list(self.design.categorical(term).levels)
-        if reference not in levels:
-            raise UsageError(
-                f"{reference!r} is not a level of {term}.",
-                remedy=f"Levels are: {', '.join(map(repr, levels))}.",
-            )
+        base = place_of(reference, levels, term)
         if measure not in MEASURES:
             raise UsageError(
                 f"no measure {measure!r}.", remedy="Use difference, ratio or odds_ratio."
@@ -138,7 +135,6 @@ class BinaryFit(PredictorFit):
             return empty_table([term, "reference"])
         risk, cov = found
         value, slope = _standardise.on_scale(risk, measure)
-        base = levels.index(reference)
         others = [i for i in range(len(levels)) if i != base]
         rows = np.zeros((len(others), len(levels)))
         rows[range(len(others)), others] = 1.0

@@ -246,7 +246,7 @@ class OrdinalFit(ByParticipant):
         if self.failed:
             return "\n".join([*head, *self.notes, f"failed: {self.failed}"])
         head.append(f"log-likelihood {self.loglik:.6g}")
-        body = [_marginal.plain(t) for t in (self.coefficients, self.thresholds)]
+        body = [_marginal.as_text(t) for t in (self.coefficients, self.thresholds)]
         return "\n\n".join(["\n".join([*head, *self.notes]), *body])
 
     def _repr_html_(self) -> str:

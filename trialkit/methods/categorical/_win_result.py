@@ -53,7 +53,7 @@ class WinResult(ByParticipant):
         if self.failed:
             head.append(f"failed: {self.failed}")
         parts = [t for t in (self.counts, self.table, self.tests) if not t.empty]
-        body = [_marginal.plain(t, 6) for t in parts]
+        body = [_marginal.as_text(t, 6) for t in parts]
         return "\n\n".join(["\n".join([*head, *self.notes]), *body])
 
     def _repr_html_(self) -> str:

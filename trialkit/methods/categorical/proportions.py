@@ -19,6 +19,7 @@ import pandas as pd
 
 from trialkit.errors import UsageError
 from trialkit.methods import _marginal
+from trialkit.methods._columns import place_of
 from trialkit.methods._design import complete_columns, levels_of
 from trialkit.methods._result import ByParticipant
 from trialkit.methods.categorical import _compare
@@ -73,7 +74,7 @@ class ProportionsResult(ByParticipant):
         if self.failed:
             head.append(f"failed: {self.failed}")
         parts = [t for t in (self.risks, self.table, self.tests) if not t.empty]
-        body = [_marginal.plain(t, 6) for t in parts]
+        body = [_marginal.as_text(t, 6) for t in parts]
         return "\n\n".join(["\n".join([*head, *self.notes]), *body])
 
     def _repr_html_(self) -> str:
@@ -135,11 +136,7 @@ def proportions(
     columns, rows = complete_columns(data, [response, group, *by])
     y = zero_or_one(columns[response], response)
     arms = levels_of(data[group], columns[group])
-    if reference not in arms:
-        raise UsageError(
-            f"{reference!r} is not a level of {group}.",
-            remedy=f"Levels are: {', '.join(map(repr, arms))}.",
-        )
+    place_of(reference, arms, group)
     counts = _count(y, group, by, columns, arms)
     comparisons = {
         arm: _compare.compare(_tables(counts, group, by, arm, reference), chosen, level)

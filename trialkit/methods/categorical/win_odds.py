@@ -21,6 +21,7 @@ import pandas as pd
 
 from trialkit.errors import UsageError
 from trialkit.methods import _marginal
+from trialkit.methods._columns import place_of
 from trialkit.methods._design import complete_columns, levels_of
 from trialkit.methods.categorical import _wins
 from trialkit.methods.categorical._outcome import STRATUM, better_ranks, stratum_numbers
@@ -89,11 +90,7 @@ def win_odds(
     rank = ranks[rows]
     x = covariate_matrix(columns, extra)
     arms = levels_of(frame[group], columns[group])
-    if reference not in arms:
-        raise UsageError(
-            f"{reference!r} is not a level of {group}.",
-            remedy=f"Levels are: {', '.join(map(repr, arms))}.",
-        )
+    place_of(reference, arms, group)
     labels = stratum_numbers(columns, by)
     notes: list[str] = []
     failed: list[str] = []

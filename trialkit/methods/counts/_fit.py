@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from trialkit.errors import UsageError
+from trialkit.methods._columns import place_of
 from trialkit.methods._design import Design
 from trialkit.methods._marginal import (
     STATISTICS,
@@ -97,11 +98,7 @@ class CountFit(PredictorFit):
         """Return differences of log rates from `reference`; see :meth:`means`."""
         check_level(level)
         factor = self._original.categorical(term)
-        if reference not in factor.levels:
-            raise UsageError(
-                f"{reference!r} is not a level of {term}.",
-                remedy=f"Levels are: {', '.join(map(repr, factor.levels))}.",
-            )
+        place_of(reference, factor.levels, term)
         if self.failed:
             return empty_table([term, "reference"])
         if term not in self._factors() or reference in self.lost.get(factor.variables[0], []):
@@ -216,11 +213,7 @@ class CountFit(PredictorFit):
         """
         levels, found, cov = self._standardised(term, variance, level)
         known = self._original.categorical(term).levels
-        if reference not in known:
-            raise UsageError(
-                f"{reference!r} is not a level of {term}.",
-                remedy=f"Levels are: {', '.join(map(repr, known))}.",
-            )
+        place_of(reference, known, term)
         if not levels:
             return empty_table([term, "reference"])
         base = levels.index(reference)

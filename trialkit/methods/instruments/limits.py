@@ -32,7 +32,7 @@ import pandas as pd
 from scipy import special
 
 from trialkit.errors import UsageError
-from trialkit.methods._marginal import STATISTICS, check_level, html, plain, statistics
+from trialkit.methods._marginal import STATISTICS, as_text, check_level, html, statistics
 from trialkit.methods._result import Result
 from trialkit.methods.instruments._noncentral import percentile_factor, tolerance_factor
 from trialkit.methods.instruments.measurement import MeasurementError, measurement_error
@@ -122,7 +122,7 @@ class BlandAltmanResult(Result):
         head += f"missing {self.n_missing}"
         if self.failed:
             return f"{head}\nfailed: {self.failed}"
-        tables = [plain(table) for table in (self.table, self.proportional) if len(table)]
+        tables = [as_text(table) for table in (self.table, self.proportional) if len(table)]
         return "\n".join([head, *self.notes, "", *tables])
 
     def _repr_html_(self) -> str:

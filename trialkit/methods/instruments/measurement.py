@@ -25,7 +25,7 @@ import pandas as pd
 from scipy import special
 
 from trialkit.errors import UsageError
-from trialkit.methods._marginal import check_level, html, plain
+from trialkit.methods._marginal import as_text, check_level, html
 from trialkit.methods._result import ByParticipant
 from trialkit.methods.instruments._mean_squares import MeanSquares, mean_squares, read_ratings
 from trialkit.methods.instruments.agreement import icc_table
@@ -84,7 +84,7 @@ class MeasurementError(ByParticipant):
         head += f"missing {self.n_missing}"
         if self.failed:
             return f"{head}\nfailed: {self.failed}"
-        tables = [plain(table) for table in (self.table, self.variance)]
+        tables = [as_text(table) for table in (self.table, self.variance)]
         return "\n".join([head, *self.notes, "", *tables])
 
     def _repr_html_(self) -> str:

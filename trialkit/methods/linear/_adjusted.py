@@ -13,6 +13,7 @@ import pandas as pd
 
 from trialkit.errors import UsageError
 from trialkit.methods import _marginal
+from trialkit.methods._columns import place_of
 from trialkit.methods._result import Result
 
 Floats = npt.NDArray[np.float64]
@@ -92,12 +93,7 @@ class AdjustedFit(Result):
     ) -> pd.DataFrame:
         """Return differences of standardised means from the reference arm."""
         self._refuse(term, by, weights)
-        if reference not in self.levels:
-            raise UsageError(
-                f"{reference!r} is not a level of {term}.",
-                remedy=f"Levels are: {', '.join(map(repr, self.levels))}.",
-            )
-        base = self.levels.index(reference)
+        base = place_of(reference, self.levels, term)
         others = [i for i in range(len(self.levels)) if i != base]
         rows = np.eye(len(self.levels))[others]
         rows[:, base] = -1.0
@@ -135,7 +131,7 @@ class AdjustedFit(Result):
         head.append(f"{self.n} observations, {self.n_missing} rows missing")
         if self.failed:
             return "\n".join([*head, f"failed: {self.failed}"])
-        table = _marginal.plain(self.lsmeans(self.arm))
+        table = _marginal.as_text(self.lsmeans(self.arm))
         return "\n".join([*head, *self.notes, "", table])
 
     def _repr_html_(self) -> str:

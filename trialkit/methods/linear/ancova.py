@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,8 @@ from scipy import special
 from trialkit.errors import UsageError
 from trialkit.methods import _marginal, _type3
 from trialkit.methods._design import Design, build_design, tall_qr
+from trialkit.methods._linear_fit import LinearFit
 from trialkit.methods._marginal import FTest
-from trialkit.methods._result import Result
 from trialkit.methods.linear._adjusted import AdjustedFit
 from trialkit.methods.linear._rows import one_row_each
 from trialkit.methods.linear.anhecova import adjusted
@@ -60,7 +60,7 @@ class LeastSquares:
 
 
 @dataclass(frozen=True)
-class AncovaFit(Result):
+class AncovaFit(LinearFit):
     """A fitted analysis of covariance.
 
     Parameters
@@ -100,54 +100,6 @@ class AncovaFit(Result):
         """What a reader must know: columns dropped."""
         return [f"dropped as aliased: {', '.join(self.aliased)}"] if self.aliased else []
 
-    @property
-    def coefficients(self) -> pd.DataFrame:
-        """Coefficients with 95 % intervals, one row a column of the model matrix."""
-        if self.inference is None:
-            return _marginal.empty_table(["term"])
-        numbers = _marginal.statistics(*self.inference(np.eye(len(self.design.kept))), 0.95)
-        table = pd.DataFrame(numbers, columns=list(_marginal.STATISTICS))
-        table.insert(0, "term", self.design.names)
-        return table
-
-    def lsmeans(
-        self,
-        term: str | Sequence[str],
-        by: str | Sequence[str] | None = None,
-        weights: str = "equal",
-        level: float = 0.95,
-        variance: str = "conditional",
-    ) -> pd.DataFrame:
-        """Return LS-means of ``term`` at each level of ``by``.
-
-        Parameters
-        ----------
-        term, by : str or sequence of str
-            Factors of the formula.
-        weights : str
-            ``equal``, ``observed`` (SAS's OM) or ``counterfactual``.
-        level : float
-            Coverage of the intervals.
-        variance : str
-            ``conditional`` on the covariates, or ``unconditional`` for counterfactual weights.
-        """
-        means = _marginal.margins(self.design, term, by, weights, variance=variance)
-        return _marginal.tabulate(self.design, means, self.inference, level)
-
-    def contrast(
-        self,
-        term: str,
-        reference: Any,
-        by: str | Sequence[str] | None = None,
-        weights: str = "equal",
-        level: float = 0.95,
-        variance: str = "conditional",
-    ) -> pd.DataFrame:
-        """Return differences of LS-means from the reference level; see :meth:`lsmeans`."""
-        means = _marginal.margins(self.design, term, by, weights, variance=variance)
-        rows = _marginal.differences(means, self.design.categorical(term), term, reference)
-        return _marginal.tabulate(self.design, rows, self.inference, level)
-
     def anova(self) -> pd.DataFrame:
         """Return type III tests of the terms: ``term num_df den_df statistic p``."""
         return _type3.table(self.design, None if self.inference is None else self.inference.f_test)
@@ -160,7 +112,7 @@ class AncovaFit(Result):
             return "\n".join([*head, f"failed: {self.failed}"])
         head.extend(self.notes)
         head.append(f"residual SD {self.sigma:.5g} on {self.inference.df:.0f} df")
-        table = _marginal.plain(self.coefficients)
+        table = _marginal.as_text(self.coefficients)
         return "\n".join([*head, "", table])
 
     def _repr_html_(self) -> str:

@@ -126,12 +126,7 @@ class NestedFit(Result):
     @property
     def coefficients(self) -> pd.DataFrame:
         """Coefficients with 95 % intervals, one row a column of the model matrix."""
-        if self.inference is None:
-            return _marginal.empty_table(["term"])
-        numbers = _marginal.statistics(*self.inference(np.eye(len(self.design.kept))), 0.95)
-        table = pd.DataFrame(numbers, columns=list(_marginal.STATISTICS))
-        table.insert(0, "term", self.design.names)
-        return table
+        return _marginal.coefficients(self.design, self.inference)
 
     def lsmeans(
         self,
@@ -166,7 +161,7 @@ class NestedFit(Result):
         if self.inference is None:
             return "\n".join([*head, f"failed: {self.failed}"])
         head += [*self.notes, f"ICC {self.icc:.5g}"]
-        tables = [_marginal.plain(t) for t in (self.components, self.coefficients)]
+        tables = [_marginal.as_text(t) for t in (self.components, self.coefficients)]
         return "\n".join([*head, "", *tables])
 
     def _repr_html_(self) -> str:

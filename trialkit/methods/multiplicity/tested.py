@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from trialkit.errors import UsageError
-from trialkit.methods._marginal import plain
+from trialkit.methods._marginal import as_text
 from trialkit.methods.multiplicity.closure import consonant, intersection_table
 from trialkit.methods.multiplicity.hypotheses import Hypotheses
 
@@ -103,7 +103,7 @@ class GraphTest:
 
     def summary(self) -> str:
         """Return what was done, the decisions and the order of rejection as text."""
-        body = plain(self.table, 6)
+        body = as_text(self.table, 6)
         chain = " > ".join(self.rejected) or "none"
         head = f"{self.method}: {self.variant}, familywise error {self.alpha:g}"
         return "\n".join([head, *self.notes, body, f"rejected: {chain}"])

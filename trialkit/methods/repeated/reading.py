@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
 
 from trialkit.errors import UsageError
 from trialkit.methods import _marginal
+from trialkit.methods._linear_fit import LinearFit, Names
 from trialkit.methods._marginal import Margins, names_of
 from trialkit.methods.repeated import predict as prediction
 
@@ -20,14 +20,10 @@ if TYPE_CHECKING:
     from trialkit.methods.repeated.df import MmrmInference
     from trialkit.methods.repeated.result import MMRMFit
 
-Names = str | Sequence[str]
 
-
-class Readings:
+class Readings(LinearFit):
     """Answers of a fit; see :class:`~trialkit.methods.repeated.result.MMRMFit`."""
 
-    failed: str | None
-    design: Design
     inference: MmrmInference | None
     options: dict[str, str | None]
 
@@ -35,71 +31,6 @@ class Readings:
     def table(self) -> pd.DataFrame:
         """The coefficients; the effects of the arms are in :meth:`contrast`."""
         return self.coefficients
-
-    @property
-    def coefficients(self) -> pd.DataFrame:
-        """Coefficients with 95 % intervals, one row a column of the model matrix."""
-        if self.inference is None:
-            return _marginal.empty_table(["term"])
-        numbers = _marginal.statistics(*self.inference(np.eye(len(self.design.kept))), 0.95)
-        return _marginal.framed({"term": np.array(self.design.names, dtype=object)}, numbers)
-
-    def lsmeans(
-        self,
-        term: Names,
-        by: Names | None = None,
-        weights: str = "equal",
-        level: float = 0.95,
-        variance: str = "conditional",
-    ) -> pd.DataFrame:
-        """Return LS-means of ``term`` at each level of ``by``.
-
-        Parameters
-        ----------
-        term, by : str or sequence of str
-            Factors of the formula.
-        weights : str
-            ``equal``: every combination of the other factors counts the same. ``observed``:
-            as often as it occurs in the rows of the fit (SAS OBSMARGINS, emmeans
-            ``proportional``). ``counterfactual``: each participant of the fit, counting once,
-            is set to each level (and visit) in turn and the predictions are averaged.
-        level : float
-            Coverage of the intervals.
-        variance : str
-            For counterfactual means: ``conditional`` on the participants' covariates, or
-            ``unconditional``, which adds what their sampling contributes.
-
-        Returns
-        -------
-        DataFrame
-            Levels, ``estimate se df statistic p lower upper``; ``attrs`` name the weights.
-        """
-        means = self._means(term, by, weights, variance)
-        return _marginal.tabulate(self.design, means, self.inference, level)
-
-    def contrast(
-        self,
-        term: str,
-        reference: Any,
-        by: Names | None = None,
-        weights: str = "equal",
-        level: float = 0.95,
-        variance: str = "conditional",
-    ) -> pd.DataFrame:
-        """Return differences of LS-means from the reference level of ``term``.
-
-        Differences that the model fixes at zero (``equal_at`` of
-        :func:`~trialkit.methods.mmrm`) are left out.
-
-        Returns
-        -------
-        DataFrame
-            ``term``'s level, ``reference``, levels of ``by``, then
-            ``estimate se df statistic p lower upper``; ``attrs`` name the weights.
-        """
-        means = self._means(term, by, weights, variance)
-        rows = _marginal.differences(means, self.design.categorical(term), term, reference)
-        return _marginal.tabulate(self.design, rows, self.inference, level)
 
     def _means(self, term: Names, by: Names | None, weights: str, variance: str) -> Margins:
         return _marginal.margins(

@@ -146,11 +146,6 @@ class MMRMFit(Readings):
         )
 
     @property
-    def converged(self) -> bool:
-        """Whether the fit gives numbers."""
-        return self.failed is None
-
-    @property
     def aic(self) -> float:
         """Akaike's criterion over the covariance parameters (and coefficients for ML)."""
         return self.minus2_loglik + 2.0 * self._counted
@@ -218,7 +213,7 @@ class MMRMFit(Readings):
             head.append(f"dropped as aliased: {', '.join(self.aliased)}")
         kind = "-2 restricted log-likelihood" if self.reml else "-2 log-likelihood"
         head.append(f"{kind} {self.minus2_loglik:.4f}, AIC {self.aic:.4f}, BIC {self.bic:.4f}")
-        table = _marginal.plain(self.coefficients)
+        table = _marginal.as_text(self.coefficients)
         sigma = self.covariance.to_string(float_format=lambda v: f"{v:.5g}")
         return "\n".join([*head, "", table, "", "Covariance of the visits", sigma])
 

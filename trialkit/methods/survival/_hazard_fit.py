@@ -14,7 +14,7 @@ from scipy import special
 
 from trialkit.errors import UsageError
 from trialkit.methods._design import Design, build_design, parse
-from trialkit.methods._marginal import check_level, empty_table, objects, plain, statistics
+from trialkit.methods._marginal import as_text, check_level, empty_table, objects, statistics
 from trialkit.methods._predictor import PredictorFit, exponentiate
 from trialkit.methods.survival._likelihood import score_residuals
 from trialkit.methods.survival._partial import PartialFit, collapse, fit_partial
@@ -143,7 +143,7 @@ class HazardFit(PredictorFit):
         ]
         if self.failed:
             return "\n".join([*head, f"failed: {self.failed}"])
-        tables = [plain(table, 6) for table in (self.coefficients, self.tests)]
+        tables = [as_text(table, 6) for table in (self.coefficients, self.tests)]
         return "\n".join([*head, *self.notes, *tables])
 
 

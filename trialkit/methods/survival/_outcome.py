@@ -128,22 +128,6 @@ def times_of(times: npt.NDArray[Any], time: str) -> Floats:
     return t
 
 
-def place_of(reference: Any, levels: Sequence[Any], group: str) -> int:
-    """Return the index of the reference among the groups.
-
-    Raises
-    ------
-    UsageError
-        If it is none of them.
-    """
-    if reference not in levels:
-        raise UsageError(
-            f"{reference!r} is not a level of {group}.",
-            remedy=f"Levels are: {', '.join(map(repr, levels))}.",
-        )
-    return list(levels).index(reference)
-
-
 def moments_of(at: float | Sequence[float]) -> Floats:
     """Return the times asked for, or refuse negative and infinite ones."""
     moments = np.atleast_1d(np.asarray(at, dtype=np.float64))

@@ -29,7 +29,7 @@ import pandas as pd
 
 from trialkit.errors import UsageError
 from trialkit.methods._design import Design
-from trialkit.methods._marginal import STATISTICS, empty_table, plain, statistics
+from trialkit.methods._marginal import STATISTICS, as_text, empty_table, statistics
 from trialkit.methods._predictor import PredictorFit, alias_notes, exponentiate
 from trialkit.methods.survival._hazard_fit import hazard_design
 from trialkit.methods.survival._location_scale import (
@@ -153,7 +153,7 @@ class AftFit(PredictorFit):
         ]
         if self.failed:
             return "\n".join([*head, f"failed: {self.failed}"])
-        tables = [plain(table, 6) for table in (self.coefficients, self.scale) if not table.empty]
+        tables = [as_text(table, 6) for table in (self.coefficients, self.scale) if not table.empty]
         fit = f"log-likelihood {self.loglik:.6f}, AIC {self.aic:.6f}"
         return "\n".join([*head, *self.notes, *tables, fit])
 

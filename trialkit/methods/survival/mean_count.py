@@ -29,18 +29,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from trialkit.errors import UsageError
+from trialkit.methods._columns import place_of
 from trialkit.methods._design import levels_of
 from trialkit.methods._marginal import (
     STATISTICS,
+    as_text,
     check_level,
     empty_table,
     objects,
-    plain,
     statistics,
 )
 from trialkit.methods.survival._intervals import Gaps, read_intervals
 from trialkit.methods.survival._mean_curve import CURVE, Part
-from trialkit.methods.survival._outcome import codes_of, moments_of, place_of
+from trialkit.methods.survival._outcome import codes_of, moments_of
 from trialkit.methods.survival._partial import NO_EVENT
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class MeanCountFit:
             return f"{head}\nfailed: {self.failed}"
         last = self.curves.groupby(self._key, sort=False, observed=True).tail(1)
         tables = [self.n_groups, last[[self._key, *CURVE[:5]]]]
-        shown = [plain(t, 6) for t in tables]
+        shown = [as_text(t, 6) for t in tables]
         return "\n".join([head, *self.notes, *shown])
 
     def _repr_html_(self) -> str:

@@ -22,8 +22,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from trialkit.methods._columns import place_of
 from trialkit.methods._marginal import STATISTICS, objects, statistics
-from trialkit.methods.survival._outcome import one_of, place_of
+from trialkit.methods.survival._outcome import one_of
 
 Floats = npt.NDArray[np.float64]
 

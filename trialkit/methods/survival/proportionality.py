@@ -21,7 +21,7 @@ import pandas as pd
 from scipy import special, stats
 
 from trialkit.errors import UsageError
-from trialkit.methods._marginal import objects, plain
+from trialkit.methods._marginal import as_text, objects
 from trialkit.methods.survival._hazard_fit import HazardFit, quadratic
 from trialkit.methods.survival._likelihood import Problem
 from trialkit.methods.survival._outcome import one_of
@@ -101,7 +101,7 @@ class Proportionality:
         head = f"{self.variant}\nevents {self.n_events}"
         if self.failed:
             return f"{head}\nfailed: {self.failed}"
-        return f"{head}\n{plain(self.table, 6)}"
+        return f"{head}\n{as_text(self.table, 6)}"
 
     def _repr_html_(self) -> str:
         return f"<pre>{self.summary()}</pre>"

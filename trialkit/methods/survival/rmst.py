@@ -23,18 +23,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from trialkit.errors import UsageError
+from trialkit.methods._columns import place_of
 from trialkit.methods._marginal import (
     STATISTICS,
+    as_text,
     check_level,
     empty_table,
     html,
     names_of,
     objects,
-    plain,
     statistics,
 )
 from trialkit.methods._result import ByParticipant
-from trialkit.methods.survival._outcome import Groups, one_of, place_of, read_groups
+from trialkit.methods.survival._outcome import Groups, one_of, read_groups
 from trialkit.methods.survival._risk import greenwood, product_limit, risk_table
 
 Floats = npt.NDArray[np.float64]
@@ -133,7 +134,7 @@ class RmstFit(ByParticipant):
         if self.failed:
             return f"{head}\nfailed: {self.failed}"
         counts = self.n_groups.to_string(index=False)
-        body = plain(self.table)
+        body = as_text(self.table)
         return "\n".join([head, *self.notes, "", counts, "", body])
 
     def _repr_html_(self) -> str:
