@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -21,11 +22,30 @@ from trialkit.methods._result import Result
 Names = str | Sequence[str]
 
 
-class LinearFit(Result):
-    """A fit whose answers are linear functions of its coefficients.
+@dataclass(frozen=True)
+class FormulaFit(Result):
+    """A fit of a formula.
 
-    The fields are those of the dataclass that a fit is.
+    Parameters
+    ----------
+    formula : str
+        As given.
+    failed : str or None
+        Why there are no numbers; None otherwise.
+    n, n_subjects, n_missing : int
+        Rows used, participants with at least one of them, and rows left out because a used
+        column was missing.
     """
+
+    formula: str
+    failed: str | None
+    n: int
+    n_subjects: int
+    n_missing: int
+
+
+class LinearFit(FormulaFit):
+    """A fit whose answers are linear functions of its coefficients."""
 
     design: Design
     inference: Inference | None

@@ -48,6 +48,7 @@ from trialkit.methods._tables import framed as framed
 from trialkit.methods._tables import html as html
 from trialkit.methods._tables import names_of as names_of
 from trialkit.methods._tables import objects as objects
+from trialkit.methods._tables import stacked as stacked
 from trialkit.methods._tables import statistics as statistics
 from trialkit.methods._tables import t_quantile as t_quantile
 from trialkit.methods._tables import t_tail as t_tail

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from trialkit.errors import UsageError
 from trialkit.methods._design import Design
 from trialkit.methods._marginal import (
     Margins,
@@ -95,6 +96,20 @@ class PredictorFit:
     def _differences(self, term: str, reference: object) -> Margins:
         factor = self.design.categorical(names_of(term)[0])
         return differences(margins(self.design, term), factor, term, reference)
+
+    def _ratio(
+        self, kind: str, term: str, reference: object, level: float, numeric: Sequence[str]
+    ) -> pd.DataFrame:
+        """Return ratios to the reference level, or of one unit of a numeric coefficient."""
+        if reference is not None:
+            return exponentiate(self.contrast(term, reference=reference, level=level))
+        if term not in numeric:
+            raise UsageError(
+                f"A {kind} for {term!r} needs a reference level.",
+                remedy=f"Give reference=, or name a numeric coefficient of: {numeric}.",
+            )
+        table = self.coefficients_at(level)
+        return exponentiate(table[table["term"] == term].reset_index(drop=True))
 
     def summary(self) -> str:
         """Return method, counts and coefficients as text."""

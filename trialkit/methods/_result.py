@@ -20,9 +20,18 @@ class Result:
 class ByParticipant(Result):
     """A result whose ``n`` counts participants."""
 
+    method: str
+    variant: str
     n: int
+    n_missing: int
 
     @property
     def n_subjects(self) -> int:
         """Participants used."""
         return self.n
+
+    @property
+    def _head(self) -> str:
+        """Method and counts, and the reason of a failure: the first lines of a summary."""
+        lines = [f"{self.method}: {self.variant}", f"n {self.n}, missing {self.n_missing}"]
+        return "\n".join([*lines, *([f"failed: {self.failed}"] if self.failed else [])])

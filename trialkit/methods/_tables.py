@@ -92,6 +92,12 @@ def as_text(table: pd.DataFrame, digits: int = 5) -> str:
     return table.to_string(index=False, float_format=lambda v: f"{v:.{digits}g}")
 
 
+def stacked(lines: Sequence[str], tables: Sequence[pd.DataFrame], digits: int = 5) -> str:
+    """Return lines, then each table that has rows, with empty lines between."""
+    shown = [as_text(table, digits) for table in tables if not table.empty]
+    return "\n\n".join(["\n".join(lines), *shown])
+
+
 def html(summary: str, table: pd.DataFrame) -> str:
     """Show the head of a summary, and a table, in a notebook."""
     head = summary.split("\n\n")[0]

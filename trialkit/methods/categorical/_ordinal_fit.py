@@ -246,8 +246,7 @@ class OrdinalFit(ByParticipant):
         if self.failed:
             return "\n".join([*head, *self.notes, f"failed: {self.failed}"])
         head.append(f"log-likelihood {self.loglik:.6g}")
-        body = [_marginal.as_text(t) for t in (self.coefficients, self.thresholds)]
-        return "\n\n".join(["\n".join([*head, *self.notes]), *body])
+        return _marginal.stacked([*head, *self.notes], [self.coefficients, self.thresholds])
 
     def _repr_html_(self) -> str:
         return _marginal.html(self.summary(), self.coefficients)

@@ -49,12 +49,8 @@ class WinResult(ByParticipant):
 
     def summary(self) -> str:
         """Return method, counts and comparison as text."""
-        head = [f"win_odds: {self.variant}", f"n {self.n}, missing {self.n_missing}"]
-        if self.failed:
-            head.append(f"failed: {self.failed}")
-        parts = [t for t in (self.counts, self.table, self.tests) if not t.empty]
-        body = [_marginal.as_text(t, 6) for t in parts]
-        return "\n\n".join(["\n".join([*head, *self.notes]), *body])
+        tables = [self.counts, self.table, self.tests]
+        return _marginal.stacked([self._head, *self.notes], tables, 6)
 
     def _repr_html_(self) -> str:
         return _marginal.html(self.summary(), self.table)

@@ -14,23 +14,19 @@ import pandas as pd
 from trialkit.errors import UsageError
 from trialkit.methods import _marginal
 from trialkit.methods._columns import place_of
-from trialkit.methods._result import Result
+from trialkit.methods._linear_fit import FormulaFit
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class AdjustedFit(Result):
+class AdjustedFit(FormulaFit):
     """Standardised means of the arms.
+
+    Beside the fields of ``FormulaFit``:
 
     Parameters
     ----------
-    formula : str
-        As given.
-    failed : str or None
-        Why there are no numbers; None otherwise.
-    n, n_subjects, n_missing : int
-        Rows used (one a participant), and rows left out because a used column was missing.
     variant : str
         Working model, scheme of randomisation, variance and quantiles in words.
     notes : list of str
@@ -47,11 +43,6 @@ class AdjustedFit(Result):
         Parts of the small-sample covariance, one with each of `part_df`.
     """
 
-    formula: str
-    failed: str | None
-    n: int
-    n_subjects: int
-    n_missing: int
     variant: str
     notes: list[str]
     arm: str

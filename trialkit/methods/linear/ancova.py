@@ -63,14 +63,10 @@ class LeastSquares:
 class AncovaFit(LinearFit):
     """A fitted analysis of covariance.
 
+    Beside the fields of ``FormulaFit``:
+
     Parameters
     ----------
-    formula : str
-        As given.
-    failed : str or None
-        Why there are no numbers; None otherwise.
-    n, n_subjects, n_missing : int
-        Rows used (one a subject), and rows left out because a used column was missing.
     variant : str
         Estimation and standard error in words.
     sigma : float
@@ -83,11 +79,6 @@ class AncovaFit(LinearFit):
         Estimates and their precision; None if failed.
     """
 
-    formula: str
-    failed: str | None
-    n: int
-    n_subjects: int
-    n_missing: int
     variant: str
     sigma: float
     aliased: list[str]

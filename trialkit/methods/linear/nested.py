@@ -34,7 +34,7 @@ import pandas as pd
 from trialkit.errors import UsageError
 from trialkit.methods import _marginal
 from trialkit.methods._design import Design, build_design
-from trialkit.methods._result import Result
+from trialkit.methods._linear_fit import FormulaFit
 from trialkit.methods.linear._clusters import Clusters, State
 from trialkit.methods.linear._rows import one_row_each
 
@@ -82,17 +82,13 @@ class NestedInference:
 
 
 @dataclass(frozen=True)
-class NestedFit(Result):
+class NestedFit(FormulaFit):
     """A fitted partially nested model.
+
+    Beside the fields of ``FormulaFit``:
 
     Parameters
     ----------
-    formula : str
-        As given.
-    failed : str or None
-        Why there are no numbers; None otherwise.
-    n, n_subjects, n_missing : int
-        Rows used (one a participant), and rows left out because a value was missing.
     n_therapists : int
     variant : str
         Estimation, residual variances and degrees of freedom in words.
@@ -108,11 +104,6 @@ class NestedFit(Result):
     inference : NestedInference or None
     """
 
-    formula: str
-    failed: str | None
-    n: int
-    n_subjects: int
-    n_missing: int
     n_therapists: int
     variant: str
     notes: list[str]

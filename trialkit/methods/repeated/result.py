@@ -26,18 +26,10 @@ LOG_2PI = math.log(2.0 * math.pi)
 class MMRMFit(Readings):
     """A fitted mixed model for repeated measures.
 
+    Beside the fields of ``FormulaFit``:
+
     Parameters
     ----------
-    formula : str
-        As given.
-    failed : str or None
-        Why there are no numbers; None for a fit that converged.
-    n : int
-        Rows used.
-    n_subjects : int
-        Subjects with at least one row used.
-    n_missing : int
-        Rows left out because a used column was missing.
     variant : str
         Covariance, estimation and degrees of freedom in words.
     minus2_loglik : float
@@ -66,11 +58,6 @@ class MMRMFit(Readings):
         What a reader must know.
     """
 
-    formula: str
-    failed: str | None
-    n: int
-    n_subjects: int
-    n_missing: int
     variant: str
     minus2_loglik: float
     n_parameters: int

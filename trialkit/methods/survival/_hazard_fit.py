@@ -15,7 +15,7 @@ from scipy import special
 from trialkit.errors import UsageError
 from trialkit.methods._design import Design, build_design, parse
 from trialkit.methods._marginal import as_text, check_level, empty_table, objects, statistics
-from trialkit.methods._predictor import PredictorFit, exponentiate
+from trialkit.methods._predictor import PredictorFit
 from trialkit.methods.survival._likelihood import score_residuals
 from trialkit.methods.survival._partial import PartialFit, collapse, fit_partial
 
@@ -91,20 +91,15 @@ class HazardFit(PredictorFit):
             The factor's level to compare with; none for a numeric column, whose ratio is for
             one unit.
         """
-        keep = self.estimated
-        if reference is None:
-            names = [self.design.names[i] for i in keep]
-            if term not in names or any(
-                f.categorical and term in (f.expression, *f.variables)
-                for f in self.design.factors.values()
-            ):
-                raise UsageError(
-                    f"A hazard ratio for {term!r} needs a reference level.",
-                    remedy=f"Give reference=, or name a numeric coefficient of: {names}.",
-                )
-            table = self.coefficients_at(level)
-            return exponentiate(table[table["term"] == term].reset_index(drop=True))
-        return exponentiate(self.contrast(term, reference=reference, level=level))
+        factors = {
+            name
+            for factor in self.design.factors.values()
+            if factor.categorical
+            for name in (factor.expression, *factor.variables)
+        }
+        names = [self.design.names[i] for i in self.estimated]
+        numeric = [name for name in names if name not in factors]
+        return self._ratio("hazard ratio", term, reference, level, numeric)
 
     @property
     def tests(self) -> pd.DataFrame:

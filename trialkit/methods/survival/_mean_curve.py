@@ -86,9 +86,8 @@ class Part:
         columns = (time, mean, se, mean / width, mean * width, risk, events, deaths)
         head = (0.0, 0.0, 0.0, 0.0, 0.0, float(self.subjects), 0.0, 0.0)
         full = {n: np.append(h, c) for n, h, c in zip(CURVE, head, columns, strict=True)}
-        frame = pd.DataFrame(full).astype({"at_risk": int, "events": int, "deaths": int})
-        frame.insert(0, key, objects([name] * len(frame)))
-        return frame
+        whole = {n: full[n].astype(int) for n in ("at_risk", "events", "deaths")}
+        return pd.DataFrame({key: objects([name] * (size + 1)), **full, **whole})
 
     def _blocks(self, size: int) -> list[slice]:
         """Return runs of whole participants' rows with a bounded number of cells."""

@@ -135,15 +135,7 @@ class AftFit(PredictorFit):
         UsageError
             For a factor without a reference, or a level or name that does not exist.
         """
-        if reference is not None:
-            return exponentiate(self.contrast(term, reference=reference, level=level))
-        if term not in (known := numeric_names(self.design)):
-            raise UsageError(
-                f"A time ratio for {term!r} needs a reference level.",
-                remedy=f"Give reference=, or name a numeric coefficient of: {known}.",
-            )
-        table = self.coefficients_at(level)
-        return exponentiate(table[table["term"] == term].reset_index(drop=True))
+        return self._ratio("time ratio", term, reference, level, numeric_names(self.design))
 
     def summary(self) -> str:
         """Return the fit as text."""

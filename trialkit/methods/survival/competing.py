@@ -201,11 +201,11 @@ class CompetingRisksFit(ByParticipant):
 
     def summary(self) -> str:
         """Return method, counts and the tests as text."""
-        head = f"{self.method}: {self.variant}\nn {self.n}, missing {self.n_missing}"
         counts = self.n_groups.to_string(index=False)
         if self.failed:
-            return f"{head}\nfailed: {self.failed}\n\n{counts}"
-        return "\n".join([head, *self.notes, "", counts, "", self.gray().to_string(index=False)])
+            return f"{self._head}\n\n{counts}"
+        tests = self.gray().to_string(index=False)
+        return "\n".join([self._head, *self.notes, "", counts, "", tests])
 
     def _repr_html_(self) -> str:
         return html(self.summary(), self.n_groups)

@@ -78,11 +78,10 @@ class LogrankResult(ByParticipant):
 
     def summary(self) -> str:
         """Return method, counts and the test as text."""
-        head = f"{self.method}: {self.variant}\nn {self.n}, missing {self.n_missing}"
         if self.failed:
-            return f"{head}\nfailed: {self.failed}"
+            return self._head
         test = f"chi-square {self.statistic:.5g} on {self.df} df, p {self.p:.5g}"
-        return "\n".join([head, test, *self.notes, "", self.groups.to_string(index=False)])
+        return "\n".join([self._head, test, *self.notes, "", self.groups.to_string(index=False)])
 
     def _repr_html_(self) -> str:
         return html(self.summary(), self.groups)

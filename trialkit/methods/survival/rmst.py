@@ -130,12 +130,11 @@ class RmstFit(ByParticipant):
 
     def summary(self) -> str:
         """Return method, counts and the means as text."""
-        head = f"{self.method}: {self.variant}\nn {self.n}, missing {self.n_missing}"
         if self.failed:
-            return f"{head}\nfailed: {self.failed}"
+            return self._head
         counts = self.n_groups.to_string(index=False)
         body = as_text(self.table)
-        return "\n".join([head, *self.notes, "", counts, "", body])
+        return "\n".join([self._head, *self.notes, "", counts, "", body])
 
     def _repr_html_(self) -> str:
         return html(self.summary(), self.table)
