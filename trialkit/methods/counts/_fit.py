@@ -24,16 +24,9 @@ from trialkit.methods._marginal import (
     statistics,
     tabulate,
 )
-from trialkit.methods._predictor import PredictorFit, alias_notes, exponentiate
+from trialkit.methods._predictor import PredictorFit, exponentiate
 from trialkit.methods.counts._newton import Maximum
-from trialkit.methods.counts._rows import Rows
-from trialkit.methods.counts._separation import (
-    direction,
-    leaving,
-    lost_levels,
-    restrict,
-    suspicious,
-)
+from trialkit.methods.counts._separation import leaving
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -344,46 +337,3 @@ def _table(keys: dict[str, list[Any]], estimate: Floats, se: Floats, level: floa
     numbers = statistics(estimate, se, np.full(len(estimate), math.inf), level)
     numbers[~np.isfinite(estimate)] = np.nan
     return pd.concat([table, pd.DataFrame(numbers, columns=list(STATISTICS))], axis=1)
-
-
-def without_separated(fit: CountFit, rows: Rows) -> tuple[str | None, Floats, npt.NDArray[Any]]:
-    """Take from the fit's design the rows whose rate is zero in the limit.
-
-    Returns
-    -------
-    failed : str or None
-        Why nothing is left to estimate.
-    offset : ndarray, shape (n,)
-        Of the rows that stay.
-    keep : ndarray of bool
-    """
-    design = rows.design
-    everything = np.ones(len(design.y), dtype=bool)
-    rising = direction(design)
-    if rising is None:
-        return None, rows.offset, everything
-    keep = ~leaving(design.x @ rising)
-    lost = lost_levels(design, keep)
-    smaller = restrict(design, keep)
-    told = "; ".join(f"no event where {n} is {v}" for n, gone in lost.items() for v in gone)
-    had = [f for f in design.factors.values() if f.categorical]
-    if lost and len(had) == 1 and smaller.x.shape[1] < 2:
-        return told, rows.offset, everything
-    number = int((~keep).sum())
-    left = "their rate is zero in the limit, and the other coefficients are those without them"
-    what = told or "a combination of covariates separates rows without an event"
-    fit.notes.append(f"{what}: {number} rows left out ({left})")
-    fit.notes += [note for note in alias_notes(smaller) if note not in fit.notes]
-    fit.design, fit.everyone, fit.rising, fit.lost = smaller, design, rising, lost
-    return None, rows.offset[keep], keep
-
-
-def looks_separated(design: Design, found: Maximum | str) -> bool:
-    """Tell whether a fit's end makes separation worth a look."""
-    if isinstance(found, str):
-        return True
-    rate = found.mu / max(float(design.y.mean()), 1e-300)
-    return bool((rate[design.y == 0.0] < 1e-4).any())
-
-
-__all__ = ["CountFit", "Variance", "looks_separated", "suspicious", "without_separated"]

@@ -23,13 +23,8 @@ import pandas as pd
 from scipy import special
 
 from trialkit.errors import UsageError
-from trialkit.methods._predictor import alias_notes
-from trialkit.methods.counts._fit import (
-    CountFit,
-    looks_separated,
-    suspicious,
-    without_separated,
-)
+from trialkit.methods.counts._climb import climb, unfitted
+from trialkit.methods.counts._fit import CountFit
 from trialkit.methods.counts._newton import (
     Maximum,
     negative_binomial_maximum,
@@ -132,17 +127,11 @@ def negative_binomial(
         )
     one_row_each(data, subject)
     rows = count_rows(formula, data, exposure)
-    design = rows.design
-    width = design.x.shape[1]
-    fit = NegativeBinomialFit(
+    fit = unfitted(
+        NegativeBinomialFit,
+        rows,
         method="negative_binomial",
         variant=INFORMATION[information] + (f", offset log({exposure})" if exposure else ""),
-        design=design,
-        beta=np.full(width, np.nan),
-        covariance=np.full((width, width), np.nan),
-        n=len(design.y),
-        n_missing=rows.n_missing,
-        notes=[*rows.notes, *alias_notes(design)],
     )
     fit.failed = _maximise(fit, rows, information)
     fit.converged = fit.failed is None
@@ -151,22 +140,7 @@ def negative_binomial(
 
 def _maximise(fit: NegativeBinomialFit, rows: Rows, information: Information) -> str | None:
     """Fill the estimates, or return why there are none."""
-    design, offset = rows.design, rows.offset
-    if len(design.y) <= design.x.shape[1]:
-        return f"{len(design.y)} rows do not suffice for {design.x.shape[1]} coefficients"
-    if not design.y.any():
-        return "no event in these data"
-    found: tuple[Maximum, Maximum] | str = "separated"
-    if not suspicious(design):
-        found = _climb(design.x, design.y, offset)
-    if isinstance(found, str) or looks_separated(design, found[0]):
-        failed, offset, _ = without_separated(fit, rows)
-        if failed is not None:
-            return failed
-        design = fit.design
-        if len(design.y) <= design.x.shape[1]:
-            return f"{len(design.y)} rows do not suffice for {design.x.shape[1]} coefficients"
-        found = _climb(design.x, design.y, offset)
+    found = climb(fit, rows, _climb)
     if isinstance(found, str):
         return found
     fit.maximum, poisson = found

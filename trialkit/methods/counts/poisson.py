@@ -21,14 +21,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from trialkit.errors import UsageError
-from trialkit.methods._predictor import alias_notes
-from trialkit.methods.counts._fit import (
-    CountFit,
-    looks_separated,
-    sums,
-    suspicious,
-    without_separated,
-)
+from trialkit.methods.counts._climb import climb, unfitted
+from trialkit.methods.counts._fit import CountFit, sums
 from trialkit.methods.counts._newton import Maximum, poisson_maximum
 from trialkit.methods.counts._rows import Rows, count_rows
 
@@ -119,19 +113,14 @@ def poisson(
     rows = count_rows(formula, data, exposure, (subject,) if subject else ())
     design = rows.design
     words = SE_METHODS[se] if subject is None else f"{CLUSTERED[se]} by {subject}"
-    width = design.x.shape[1]
-    fit = PoissonFit(
+    fit = unfitted(
+        PoissonFit,
+        rows,
         method="poisson",
         variant=f"Poisson by maximum likelihood, {words}, normal quantiles"
         + (f", offset log({exposure})" if exposure else ""),
-        design=design,
-        beta=np.full(width, np.nan),
-        covariance=np.full((width, width), np.nan),
-        n=len(design.y),
-        n_missing=rows.n_missing,
-        notes=[*rows.notes, *alias_notes(design)],
-        people=len(design.y),
     )
+    fit.people = len(design.y)
     if subject is not None:
         fit.clusters = pd.factorize(design.columns[subject])[0].astype(np.intp)
         fit.people = int(fit.clusters.max()) + 1
@@ -142,26 +131,10 @@ def poisson(
 
 def _maximise(fit: PoissonFit, rows: Rows, se: str) -> str | None:
     """Fill the estimates, or return why there are none."""
-    design, offset = rows.design, rows.offset
-    if len(design.y) <= design.x.shape[1]:
-        return f"{len(design.y)} rows do not suffice for {design.x.shape[1]} coefficients"
-    if not design.y.any():
-        return "no event in these data"
-    found: Maximum | str = "separated"
-    if not suspicious(design):
-        found = poisson_maximum(design.x, design.y, offset)
-    if looks_separated(design, found):
-        failed, offset, keep = without_separated(fit, rows)
-        if failed is not None:
-            return failed
-        design = fit.design
-        if len(design.y) <= design.x.shape[1]:
-            return f"{len(design.y)} rows do not suffice for {design.x.shape[1]} coefficients"
-        if fit.clusters is not None:
-            fit.clusters = pd.factorize(fit.clusters[keep])[0].astype(np.intp)
-        found = poisson_maximum(design.x, design.y, offset)
-    if isinstance(found, str):
-        return found
+    climbed = climb(fit, rows, _climb)
+    if isinstance(climbed, str):
+        return climbed
+    design, (found,) = fit.design, climbed
     room = len(design.y) - design.x.shape[1]
     squares = (design.y - found.mu) ** 2
     fit.pearson_dispersion = float((squares / found.mu).sum()) / room
@@ -171,6 +144,11 @@ def _maximise(fit: PoissonFit, rows: Rows, se: str) -> str | None:
     fit.maximum, fit.beta, fit.covariance = found, found.beta, covariance
     fit.loglik = found.loglik
     return None
+
+
+def _climb(x: Floats, y: Floats, offset: Floats) -> tuple[Maximum] | str:
+    found = poisson_maximum(x, y, offset)
+    return found if isinstance(found, str) else (found,)
 
 
 def _covariance(fit: PoissonFit, found: Maximum, se: str) -> Floats | str:
