@@ -111,5 +111,7 @@ class VirtualPatient:
             "open_wound": 0.0,
             "dysreflexia": 0.0,
             "dvt_or_fracture": 0.0,
+            "donning_minutes": 9.0,
+            "doffing_minutes": 4.0,
         }
         return {prompt: float(int(answers[prompt]))} if prompt in answers else None

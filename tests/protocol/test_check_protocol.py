@@ -289,8 +289,8 @@ FAULTS = {
         "Add nausea to the prompts of a block",
     ),
     "stop_rule_unscreened_sign": (
-        "spo2_percent, pain_0_10, open_wound]",
-        "spo2_percent, pain_0_10]",
+        "spo2_percent, pain_0_10, open_wound,",
+        "spo2_percent, pain_0_10,",
         "{id: wound",
         "stop_rules[6].sign",
         "open_wound is never known before the start",

@@ -14,6 +14,8 @@ from trialkit.protocol.instruments import (
 )
 from trialkit.protocol.load import load_protocol, protocol_hash
 from trialkit.protocol.model import Protocol
+from trialkit.protocol.notices import notices
+from trialkit.protocol.signs import sign_fault
 
 __all__ = [
     "Condition",
@@ -26,7 +28,9 @@ __all__ = [
     "instruments_for",
     "load_instruments",
     "load_protocol",
+    "notices",
     "parse_condition",
     "protocol_hash",
     "score",
+    "sign_fault",
 ]

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trialkit._yaml import Document
+from trialkit.protocol.check_scheme import check_schemes
 from trialkit.protocol.check_shared import did_you_mean, last_day, repeated
+from trialkit.protocol.check_signs import (
+    check_around,
+    check_bounds,
+    check_condition_value,
+    check_entered,
+)
 from trialkit.protocol.conditions import parse_condition
 from trialkit.protocol.families import FAMILIES, DeviceProfile, ParameterProfile, unit_hint
 from trialkit.protocol.model import (
@@ -88,7 +95,11 @@ def check_training(document: Document, profile: DeviceProfile | None = None) -> 
     _check_blocks(training)
     _check_progression(training)
     _check_adaptation(training)
+    check_schemes(document, training.envelopes, training.during)
     _check_stop_rules(training)
+    check_bounds(document, training.stop_rules)
+    check_entered(document, training.screening, training.blocks)
+    check_around(document)
     _check_schedule(training)
 
 
@@ -307,6 +318,8 @@ def _check_condition(training: Training, at: Path, text: str) -> None:
             did_you_mean(condition.sign, training.during)
             + f" Else add {condition.sign} to the prompts of a block.",
         )
+    else:
+        check_condition_value(training.document, at, condition)
 
 
 def _check_adaptation(training: Training) -> None:

@@ -136,7 +136,7 @@ class Block(Part):
     A setpoint that is given holds for the block. One that is absent is the level that the
     progression has reached in a ``walk`` block, and otherwise keeps the value of the block
     before (`Protocol.setpoints` resolves this). ``overground`` and ``therapy`` are not device
-    time and have no setpoints. `prompts` are the signs that a person enters during the block.
+    time and have no setpoints. `prompts` are the signs that a person enters as the block ends.
     """
 
     id: Code
@@ -149,14 +149,18 @@ class Block(Part):
 
 
 class Session(Part):
-    """The blocks of one session; `donning_minutes` are counted apart from the training.
+    """The blocks of one session, and the minutes around them.
 
-    `screening` are the signs that are entered before the start.
+    `donning_minutes` and `doffing_minutes` are the planned ranges of putting the device on and
+    taking it off: they are counted apart and are never dose. The actual minutes are entered
+    where ``donning_minutes`` stands in `screening` and ``doffing_minutes`` in the prompts of
+    the last block. `screening` are the signs that are entered before the start.
     """
 
     blocks: list[Block] = Field(min_length=1)
     screening: list[str] = Field(default_factory=list)
     donning_minutes: tuple[float, float] | None = None
+    doffing_minutes: tuple[float, float] | None = None
 
 
 class ParameterRule(Part):
@@ -211,7 +215,11 @@ class StopRule(Part):
 
 
 class Envelope(Part):
-    """Inside which the adaptive software may move one parameter, and who confirms."""
+    """Inside which the adaptive software may move one parameter, and who confirms.
+
+    A `scheme` names the law that moves it, with its numbers in `options` and, where the law
+    follows one, the sign or device measure in `measure`; without a scheme the progression does.
+    """
 
     parameter: Parameter
     minimum: float
@@ -219,6 +227,9 @@ class Envelope(Part):
     max_step: Annotated[float, Field(gt=0)]
     min_interval_s: Annotated[float, Field(gt=0)]
     confirm: Literal["none", "therapist"]
+    scheme: Code | None = None
+    measure: Code | None = None
+    options: dict[str, float] = Field(default_factory=dict)
 
 
 class Alongside(Part):
@@ -238,10 +249,14 @@ class Staffing(Part):
 
 
 class Fidelity(Part):
-    """What counts as delivered as planned."""
+    """What counts as delivered as planned; less is a deviation that the software raises.
+
+    A block of which less than `min_block_fraction` was delivered counts as shortened.
+    """
 
     min_sessions_fraction: Annotated[float, Field(ge=0, le=1)]
     min_moving_minutes: Annotated[float, Field(ge=0)]
+    min_block_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
 
 
 class Protocol(Part):

@@ -1,0 +1,64 @@
+"""What a person should know of a protocol that has no fault: shown, and never an obstacle."""
+
+from __future__ import annotations
+
+from trialkit.errors import Finding
+from trialkit.protocol.model import Protocol
+from trialkit.protocol.schemes import SCHEMES
+from trialkit.protocol.signs import AROUND
+
+
+def notices(protocol: Protocol) -> list[Finding]:
+    """Return the notices of a sound protocol.
+
+    Stop rules that no clinician of the site has confirmed, numbers of a scheme outside their
+    usual range, and planned donning or doffing whose actual minutes nobody enters.
+    """
+    return [*unverified(protocol), *_unusual(protocol), *_unentered(protocol)]
+
+
+def unverified(protocol: Protocol) -> list[Finding]:
+    """Return one notice that names the stop rules that are not verified, or none."""
+    ids = [rule.id for rule in protocol.stop_rules if not rule.verified]
+    if not ids:
+        return []
+    shown = f"{', '.join(ids[:6])}{' ...' if len(ids) > 6 else ''}"
+    return [
+        Finding(
+            "stop_rules",
+            f"{len(ids)} of {len(protocol.stop_rules)} stop rules are not verified: {shown}.",
+            "A clinician of the site confirms each: verified: true, with its source.",
+        )
+    ]
+
+
+def _unusual(protocol: Protocol) -> list[Finding]:
+    found = []
+    for index, envelope in enumerate(protocol.adaptation):
+        scheme = SCHEMES.get(envelope.scheme or "")
+        for option in scheme.options if scheme is not None else ():
+            value, usual = envelope.options.get(option.name), option.usual
+            if usual is not None and value is not None and not usual[0] <= value <= usual[1]:
+                found.append(
+                    Finding(
+                        f"adaptation[{index}].options.{option.name}",
+                        f"{value:g} is outside the usual range {usual[0]:g} to {usual[1]:g}.",
+                        "Make sure that it is meant.",
+                    )
+                )
+    return found
+
+
+def _unentered(protocol: Protocol) -> list[Finding]:
+    session = protocol.session
+    entered = {*session.screening, *(s for block in session.blocks for s in block.prompts)}
+    where = {"donning_minutes": "session.screening", "doffing_minutes": "the last block's prompts"}
+    return [
+        Finding(
+            f"session.{name}",
+            "a range is planned and nobody enters the actual minutes.",
+            f"Add {name} to {where[name]}.",
+        )
+        for name in AROUND
+        if getattr(session, name) is not None and name not in entered
+    ]
