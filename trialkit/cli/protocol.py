@@ -35,14 +35,15 @@ def check(
     from trialkit.errors import FindingsError
 
     checked = check_files([find_file(name) for name in files])
-    lines = []
+    lines: list[str] = []
+    rows: list[dict[str, object]] = []
     for path, kind, findings in checked:
         lines.append(f"{path} ({kind}): {len(findings) or 'no'} fault{'s'[len(findings) == 1 :]}")
         lines += [f"  {finding}" for finding in findings]
-    rows = [
-        {"file": str(path), "kind": kind, "findings": [f.to_dict() for f in findings]}
-        for path, kind, findings in checked
-    ]
+        told = _notices(path, kind, findings)
+        lines += [f"  notice: {notice}" for notice in told]
+        row = {"file": str(path), "kind": kind, "findings": [f.to_dict() for f in findings]}
+        rows.append({**row, "notices": [notice.to_dict() for notice in told]})
     count = sum(len(findings) for _, _, findings in checked)
     emit({"files": rows, "count": count}, "\n".join(lines), as_json=as_json)
     if count:
@@ -126,6 +127,15 @@ def _findings(path: Path, kind: str, design: Design | None) -> list[Finding]:
             "Begin with schema: trialkit.protocol/1 (or plan, mapping, instrument).",
         )
     return document.findings
+
+
+def _notices(path: Path, kind: str, findings: list[Finding]) -> list[Finding]:
+    """Return what should be known of a protocol that has no fault."""
+    if kind != "protocol" or findings:
+        return []
+    from trialkit.protocol import load_protocol, notices
+
+    return notices(load_protocol(path))
 
 
 def _trials(kinds: list[tuple[Path, str]]) -> dict[str, list[Path]]:

@@ -1,13 +1,17 @@
-"""Delivered dose from sealed telemetry: what was done, never what was planned.
+"""Dose: what a protocol plans, and what sealed telemetry shows was delivered.
 
-``minutes`` is the time in which the device ran the session (rests included, holds not);
-``moving_minutes`` the time in which the belt moved; means are over moving time. Steps at
-100 Hz are rises of a vertical ground reaction above 50 N after it was below 20 N; at stride
-level every row with a stride time is two steps.
+Of the delivered dose ``minutes`` is the time in which the device ran the session (rests
+included, holds not); ``moving_minutes`` the time in which the belt moved; means are over
+moving time. Steps at 100 Hz are rises of a vertical ground reaction above 50 N after it was below 20 N; at stride
+level every row with a stride time is two steps. Minutes of donning and doffing are counted
+apart and are in neither.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from device_interface.contract import MOVING_M_S, DeviceState
+from trialkit.protocol.model import WALKING_KINDS, Parameter, Protocol
 from trialkit.record.journal import open_sealed, read_manifest
 from trialkit.record.kinds import Dose
 
@@ -22,7 +27,66 @@ Vector = NDArray[np.float64]
 
 ON_N, OFF_N = 50.0, 20.0
 NOTHING = Dose(minutes=0.0, moving_minutes=0.0, steps=0)
+WALK_RATIO_M_MIN = 0.0065
+"""Step length over cadence, m per (steps/min): about constant in one person over speeds,
+near this in healthy adults (Sekiya and Nagasaki 1998, from memory), less after stroke."""
 _SHARED = ["belt_speed_m_s", "support_fraction", "guidance", "device_state"]
+
+
+@dataclass(frozen=True)
+class PlannedDose:
+    """What a protocol plans for one session, by the measures in which dose is delivered.
+
+    `steps` and `distance_m` come from the set speed of the blocks on the device; they are
+    None where no block has one. `steps` is an estimate from `walk_ratio_m_min`.
+    """
+
+    minutes: float
+    moving_minutes: float
+    steps: int | None
+    distance_m: float | None
+    walk_ratio_m_min: float
+    donning_minutes: tuple[float, float] | None = None
+    doffing_minutes: tuple[float, float] | None = None
+
+
+def planned_dose(
+    protocol: Protocol,
+    levels: Mapping[Parameter, float] | None = None,
+    *,
+    walk_ratio_m_min: float = WALK_RATIO_M_MIN,
+) -> PlannedDose:
+    """Return the dose of one session as planned; ramps between speeds are left out.
+
+    Parameters
+    ----------
+    levels : mapping, optional
+        Where the progression stands; default its start.
+    walk_ratio_m_min : float
+        W in step length = W * cadence, so that cadence = sqrt(60 * speed / W) steps a minute.
+    """
+    steps = distance = moving = 0.0
+    known = False
+    for block, setpoints in zip(protocol.session.blocks, protocol.setpoints(levels), strict=True):
+        if block.kind not in WALKING_KINDS:
+            continue
+        speed = setpoints.get("speed_m_s")
+        if speed is None:
+            moving += block.minutes
+        elif speed > MOVING_M_S:
+            known = True
+            moving += block.minutes
+            distance += 60.0 * block.minutes * speed
+            steps += block.minutes * sqrt(60.0 * speed / walk_ratio_m_min)
+    return PlannedDose(
+        minutes=round(protocol.planned_minutes, 3),
+        moving_minutes=round(moving, 3),
+        steps=round(steps) if known else None,
+        distance_m=round(distance, 1) if known else None,
+        walk_ratio_m_min=walk_ratio_m_min,
+        donning_minutes=protocol.session.donning_minutes,
+        doffing_minutes=protocol.session.doffing_minutes,
+    )
 
 
 def delivered(folder: Path, *, logged_minutes: float = 0.0, row_s: float = 0.01) -> Dose:
