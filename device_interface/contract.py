@@ -23,6 +23,8 @@ SCHEMA = "trialkit.device/1"
 KEEPALIVE_S = 0.05
 WATCHDOG_S = 0.25
 MOVING_M_S = 0.05
+UNKNOWN_FAULT_CODE = 32767
+"""What a device reports for a fault that its descriptor does not name."""
 
 Family = Literal["treadmill_orthosis", "overground_exoskeleton", "wearable_brace"]
 StopCategory = Literal[0, 1, 2]
@@ -168,6 +170,13 @@ class Stream:
                 return at
         raise KeyError(name)
 
+
+#: What a device on a bench may take in `Injectable.inject` beside the faults that it declares.
+BENCH_EVENTS: dict[str, str] = {
+    "estop_release": "the pressed emergency stop is released, or its plug is put back",
+    "position_limit": "a joint is pushed against the end of its range while the device drives it",
+    "undeclared": "the device finds a fault that its descriptor does not name",
+}
 
 Reaction = Literal["fault", "estop", "hold", "telemetry"]
 
@@ -423,7 +432,7 @@ class Injectable(Protocol):
     """A device on a bench, in which a declared fault can be made to happen."""
 
     def inject(self, kind: str) -> None:
-        """Make the fault `kind` of the descriptor happen now; ``estop_release`` ends that one."""
+        """Make a fault of the descriptor, or one of `BENCH_EVENTS`, happen now."""
         ...
 
 

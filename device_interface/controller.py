@@ -11,15 +11,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from device_interface.contract import (
+    BENCH_EVENTS,
     FAILED,
     KEEPALIVE_S,
     TRANSITIONS,
+    UNKNOWN_FAULT_CODE,
     Block,
     Capability,
     DeviceState,
@@ -28,13 +31,14 @@ from device_interface.contract import (
     Stream,
 )
 from device_interface.errors import LimitRefused, StateRefused, TokenRefused
+from device_interface.telemetry_faults import TELEMETRY_FAULTS, TelemetryFaults
 from trialkit.errors import UsageError
 
 _S = DeviceState
 _POWERED = frozenset({_S.ARMED, _S.RUNNING, _S.HOLD, _S.RAMP_DOWN})
 _QUANTUM_NS = 100_000_000
 ESTOP_RELEASE = "estop_release"
-"""Not a fault of its own: it ends the fault ``estop``, which stays latched."""
+"""Not a fault of its own: it ends a fault of reaction ``estop``, which stays latched."""
 
 
 @dataclass
@@ -122,7 +126,7 @@ def plan_faults(entries: Iterable[Mapping[str, Any]], capability: Capability) ->
         If the device does not declare a kind.
     """
     planned = [Planned(float(e["at_s"]), str(e["kind"]), int(e.get("rows", 25))) for e in entries]
-    known = [*(fault.kind for fault in capability.faults), ESTOP_RELEASE]
+    known = [*(fault.kind for fault in capability.faults), *BENCH_EVENTS]
     for fault in planned:
         if fault.kind not in known:
             raise ValueError(f"unknown fault {fault.kind!r}; use one of {', '.join(known)}")
@@ -139,7 +143,9 @@ class Controller:
     latency_s : float
         From a command to its effect.
     faults : iterable of mapping
-        Faults to come, see `plan_faults`.
+        Faults to come, see `plan_faults`; one at 0 s is there when the power comes on.
+    first_seq : int
+        Sequence number of the first row of each stream, modulo 2**32.
     """
 
     def __init__(
@@ -149,6 +155,7 @@ class Controller:
         *,
         latency_s: float = 0.0,
         faults: Iterable[Mapping[str, Any]] = (),
+        first_seq: int = 0,
     ) -> None:
         self._capability = capability
         self._plant = plant
@@ -160,14 +167,13 @@ class Controller:
         self._state = _S.DISCONNECTED
         self._lockstep = False
         self._token = 0
-        self._seq = dict.fromkeys(self._columns, 0)
+        self._seq = dict.fromkeys(self._columns, int(first_seq))
         self._now_ns = 0
         self._alive_ns = 0
         self._alive_number = -1
         self._waiting: list[tuple[int, Setpoints]] = []
         self._codes: list[str] = []
-        self._frozen = False
-        self._lose_rows = 0
+        self._hurt = TelemetryFaults()
 
     # --- who and what ------------------------------------------------------------------
 
@@ -182,8 +188,15 @@ class Controller:
 
     def faults(self) -> Sequence[tuple[int, str]]:
         """Return the latched faults."""
-        latched = [self._capability.fault(kind) for kind in self._codes]
-        return [(fault.code, fault.text) for fault in latched if fault is not None]
+        return [(self._code(kind), self._text(kind)) for kind in self._codes]
+
+    def _code(self, kind: str) -> int:
+        fault = self._capability.fault(kind)
+        return fault.code if fault is not None else UNKNOWN_FAULT_CODE
+
+    def _text(self, kind: str) -> str:
+        fault = self._capability.fault(kind)
+        return fault.text if fault is not None else "a fault that the descriptor does not name"
 
     def obstacles(self) -> Sequence[str]:
         """Return what else keeps the device from being armed."""
@@ -198,6 +211,7 @@ class Controller:
         self._lockstep = lockstep
         self._alive_ns = self._now_ns
         self._go(_S.DISARMED)
+        self._happen()
 
     def preflight(self) -> Sequence[str]:
         """Return what keeps the device from being armed."""
@@ -249,18 +263,18 @@ class Controller:
         self._waiting.append((due, setpoints))
         if self._state is _S.ARMED:
             self._go(_S.RUNNING)
-        return due
+        return due + self._hurt.clock_ns
 
     def _check(self, name: str, value: float, rate: float | None) -> None:
         parameter = self._capability.parameter(name)
         if parameter is None:
             raise LimitRefused(f"the device has no parameter {name!r}.", remedy="Leave it out.")
-        if not math.isfinite(value) or not parameter.minimum <= value <= parameter.maximum:
+        if not _is_number(value) or not parameter.minimum <= value <= parameter.maximum:
             raise LimitRefused(
                 f"{name} = {value!r} is outside {parameter.minimum}..{parameter.maximum}.",
                 remedy="Stay within the hard limits of the device.",
             )
-        if rate is not None and (not math.isfinite(rate) or not 0 < rate <= parameter.rate_per_s):
+        if rate is not None and (not _is_number(rate) or not 0 < rate <= parameter.rate_per_s):
             raise LimitRefused(
                 f"{name} at {rate!r} per s; the device allows up to {parameter.rate_per_s}.",
                 remedy="Go slower.",
@@ -327,17 +341,18 @@ class Controller:
         if self._plant.moving:
             raise StateRefused("the belt still moves.", remedy="Wait until it stands.")
         self._codes.clear()
+        self._plant.calm()
         self._go(_S.DISARMED)
 
     def inject(self, kind: str) -> None:
-        """Make a declared fault happen now.
+        """Make a declared fault, or one of the contract's ``BENCH_EVENTS``, happen now.
 
         Raises
         ------
         UsageError
-            If the device does not declare `kind`.
+            If the device does not know `kind`.
         """
-        if kind != ESTOP_RELEASE and self._capability.fault(kind) is None:
+        if kind not in BENCH_EVENTS and self._capability.fault(kind) is None:
             raise UsageError(
                 f"the device does not declare a fault {kind!r}.",
                 remedy=f"Use one of: {', '.join(f.kind for f in self._capability.faults)}.",
@@ -380,8 +395,7 @@ class Controller:
         return step
 
     def _due(self) -> None:
-        while self._planned and round(self._planned[0].at_s * 1e9) <= self._now_ns:
-            self._make(self._planned.pop(0))
+        self._happen()
         while self._waiting and self._waiting[0][0] <= self._now_ns:
             _, setpoints = self._waiting.pop(0)
             for name, value in setpoints.values.items():
@@ -390,24 +404,28 @@ class Controller:
         if not served and self._state in _POWERED:
             self._fail("watchdog", _S.LINK_LOST)
 
+    def _happen(self) -> None:
+        while self._planned and round(self._planned[0].at_s * 1e9) <= self._now_ns:
+            self._make(self._planned.pop(0))
+
     def _make(self, planned: Planned) -> None:
-        if planned.kind == ESTOP_RELEASE:
+        kind = planned.kind
+        fault = self._capability.fault(kind)
+        reaction = fault.reaction if fault is not None else "fault"
+        if kind == ESTOP_RELEASE:
             if self._state is _S.ESTOP_PHYSICAL:
                 self._go(_S.ESTOP_LATCHED)
-            return
-        fault = self._capability.fault(planned.kind)
-        reaction = fault.reaction if fault is not None else "fault"
-        if planned.kind == "freeze":
-            self._frozen = True
-        elif planned.kind == "gap":
-            self._lose_rows += planned.rows
+        elif kind == "position_limit":
+            self._plant.disturb(kind)
+        elif kind in TELEMETRY_FAULTS:
+            self._hurt.begin(kind, planned.rows)
         elif reaction == "hold":
             if self._state is _S.RUNNING:
-                self._codes.append(planned.kind)
-                self._plant.disturb(planned.kind)
+                self._codes.append(kind)
+                self._plant.disturb(kind)
                 self._enter_hold()
         elif reaction != "telemetry":
-            self._fail(planned.kind, _S.ESTOP_PHYSICAL if reaction == "estop" else _S.FAULT)
+            self._fail(kind, _S.ESTOP_PHYSICAL if reaction == "estop" else _S.FAULT)
 
     def _fail(self, kind: str, state: DeviceState) -> None:
         if state not in TRANSITIONS[self._state]:
@@ -420,6 +438,7 @@ class Controller:
     def _settle(self) -> None:
         plant = self._plant
         if self._state is _S.RAMP_DOWN and plant.standing:
+            plant.calm()
             plant.release()
             self._go(_S.DISARMED)
         elif self._state is _S.HOLD and not plant.moving:
@@ -432,28 +451,21 @@ class Controller:
 
     def _block(self, name: str, rows: Rows) -> Block | None:
         n = len(rows.t_ns)
-        if not n or self._frozen:
+        if not n:
             return None
         t, values = rows.t_ns, rows.values
         at = self._columns[name]
         if at is not None:
             values[:, at[0]] = int(self._state)
-            latched = self._capability.fault(self._codes[-1]) if self._codes else None
-            values[:, at[1]] = latched.code if latched is not None else 0
+            values[:, at[1]] = self._code(self._codes[-1]) if self._codes else 0
             if self._lockstep:
                 values[:, at[2]] = KEEPALIVE_S
             else:
                 values[:, at[2]] = np.round(np.maximum(0, t - self._alive_ns) / 1e9, 4)
         seq = np.arange(self._seq[name], self._seq[name] + n, dtype=np.int64).astype(np.uint32)
         self._seq[name] += n
-        lost = 0
-        if name == self._capability.streams[0].name:
-            lost = min(self._lose_rows, n)
-            self._lose_rows -= lost
-        if lost == n:
-            return None
-        kept = values[lost:].astype(np.float32)
-        return Block(name, seq[lost:], t[lost:], t[lost:], kept)
+        block = Block(name, seq, t, t, values.astype(np.float32))
+        return self._hurt.passed(block, own=name == self._capability.streams[0].name)
 
     # --- states --------------------------------------------------------------------------
 
@@ -471,6 +483,10 @@ class Controller:
                 remedy="See device_interface.contract.TRANSITIONS.",
             )
         self._state = state
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _system_columns(stream: Stream) -> tuple[int, int, int] | None:

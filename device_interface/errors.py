@@ -7,6 +7,7 @@
     |   |-- LimitRefused               TK-DEVICE-LIMIT     out of range, not a number, too fast
     |   |-- StateRefused               TK-DEVICE-STATE     not legal in the device's state
     |   `-- TokenRefused               TK-DEVICE-TOKEN     from an arming that has ended
+    |-- SchemaRefused                  TK-DEVICE-SCHEMA    a descriptor of another version
     |-- DeviceFaulted                  TK-DEVICE-FAULT     a latched fault
     `-- LinkLost                       TK-DEVICE-LINK      the device's process or bus is gone
 """
@@ -40,6 +41,12 @@ class TokenRefused(DeviceRefused):
     code = "TK-DEVICE-TOKEN"
 
 
+class SchemaRefused(DeviceError):
+    """The descriptor is of a version of the contract that this version does not know."""
+
+    code = "TK-DEVICE-SCHEMA"
+
+
 class DeviceFaulted(DeviceError):
     """The device has a latched fault."""
 
@@ -60,6 +67,7 @@ BY_CODE: dict[str, type[DeviceError]] = {
         LimitRefused,
         StateRefused,
         TokenRefused,
+        SchemaRefused,
         DeviceFaulted,
         LinkLost,
     )

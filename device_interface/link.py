@@ -33,7 +33,7 @@ from device_interface.contract import (
 )
 from device_interface.errors import BY_CODE, LinkLost
 from device_interface.process import keepalive_word
-from device_interface.registry import load_driver
+from device_interface.registry import known_schema, load_driver
 from trialkit._clock import Clock, RealClock
 from trialkit.errors import TrialkitError, UnknownName, UsageError
 
@@ -92,7 +92,7 @@ class InProcessLink:
     def __init__(self, name: str, options: Mapping[str, Any], clock: Clock) -> None:
         self.device: Device = load_driver(name, options)
         self.device.connect(lockstep=True)
-        self.capability = self.device.describe()
+        self.capability = known_schema(self.device.describe())
         self._respondent = self.device if isinstance(self.device, Respondent) else None
         self._clock = clock
         self._passed_ns = 0

@@ -31,7 +31,7 @@ from device_interface.contract import (
     Respondent,
     StopCategory,
 )
-from device_interface.registry import load_driver
+from device_interface.registry import known_schema, load_driver
 from trialkit.errors import TrialkitError, UsageError
 
 PERIOD_S = 0.02
@@ -108,7 +108,7 @@ class Server:
         device = load_driver(name, options)
         self._box = BlackBox(black_box)
         device.connect(lockstep=lockstep)
-        capability = device.describe()
+        capability = known_schema(device.describe())
         stream = capability.streams[0]
         with contextlib.suppress(KeyError):
             self._speed_at = stream.index("belt_speed_m_s")

@@ -1,13 +1,15 @@
-"""Finds drivers by the entry point group ``trialkit.devices``."""
+"""Finds drivers by the entry point group ``trialkit.devices``, or as ``module:Class``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.metadata import entry_points
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
-from device_interface.contract import Device
+from device_interface.contract import SCHEMA, Capability, Device
+from device_interface.errors import SchemaRefused
 from trialkit.errors import UnknownName, UsageError
 
 GROUP = "trialkit.devices"
@@ -20,16 +22,50 @@ def device_names() -> list[str]:
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
+def driver_entry(name: str) -> EntryPoint | None:
+    """Return the entry point `name`, or None where no such driver is installed."""
+    found = [entry for entry in entry_points(group=GROUP) if entry.name == name]
+    return found[0] if found else None
+
+
+def known_schema(capability: Capability) -> Capability:
+    """Return a descriptor of the version of the contract that this version knows.
+
+    Raises
+    ------
+    SchemaRefused
+        If it is of another one.
+    """
+    schema = getattr(capability, "schema", None)
+    if schema != SCHEMA:
+        raise SchemaRefused(
+            f"the descriptor has the schema {schema!r}, not {SCHEMA!r}.",
+            remedy="Use a driver and a trialkit that know the same version.",
+        )
+    return capability
+
+
 @cache
 def _driver(name: str) -> Callable[..., object]:
     """Return the driver class; a name that does not exist is not remembered."""
-    found = [entry for entry in entry_points(group=GROUP) if entry.name == name]
-    if not found:
+    driver: Callable[..., object]
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        try:
+            driver = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UnknownName(
+                f"no device driver {name!r}: {error}.",
+                remedy="Give module:Class, with the module on PYTHONPATH.",
+            ) from error
+        return driver
+    entry = driver_entry(name)
+    if entry is None:
         raise UnknownName(
             f"no device driver named {name!r}.",
             remedy=f"Use one of: {', '.join(device_names()) or '(none installed)'}.",
         )
-    driver: Callable[..., object] = found[0].load()
+    driver = entry.load()
     return driver
 
 
@@ -39,7 +75,7 @@ def load_driver(name: str, options: Mapping[str, Any]) -> Device:
     Parameters
     ----------
     name : str
-        Entry point name.
+        Entry point name, or ``module:Class`` for a driver that is not installed yet.
     options : mapping
         Given to the driver class as keyword arguments.
 

@@ -124,6 +124,6 @@ def capability(
         streams=(stream,),
         calibrated_on=calibrated_on,
         simulated=True,
-        stop_within_s={0: 1.0, 1: 1.5, 2: 2.5},
+        stop_within_s={0: 1.25, 1: 1.5, 2: 2.5},
         faults=FAULTS,
     )

@@ -58,6 +58,9 @@ class MotionPlant(WalkingPlant):
         self._scale = self._noise[self._noisy]
         self._phase = 0.0
         self._left_ns = 0
+        joints = stream.channels[:2]  # hip and knee of the left leg; the right one is its mirror
+        self._lowest = np.array([c.minimum for c in joints])
+        self._highest = np.array([c.maximum for c in joints])
 
     def run(self, t_ns: int, duration_ns: int) -> Mapping[str, Rows]:
         """Let time pass; rows come on the 10 ms grid, shorter times are kept for later."""
@@ -105,11 +108,32 @@ class MotionPlant(WalkingPlant):
         out[:, s + 5], out[:, s + 6] = error, patient.heart_rate
         out[:, s + 7], out[:, s + 8] = support_set * patient.weight_n, support * patient.weight_n
         out[:, s + 9] = phase % 1.0
+        if self.disturbed:
+            self._disturb(out)
+        self._turn_inward(out)
         noise = self.rng.standard_normal((n, len(self._noisy)))
         out[:, self._noisy] += noise * self._scale
         if self.spasm_nm:
             out[:, 8:10] += self.spasm_nm
         return np.round(out, 4)
+
+    def _disturb(self, out: NDArray[np.float64]) -> None:
+        """Let the left leg do what it is made to do on a bench."""
+        if self.disturbed == "position_limit":
+            out[:, 1], out[:, 4] = self._highest[1], 0.0
+        elif self.disturbed == "velocity_reversal":
+            out[:, 3:6] *= -1.0
+        elif self.disturbed == "tracking_error":
+            out[:, 2 * _LEG + 5] += 0.5
+
+    def _turn_inward(self, out: NDArray[np.float64]) -> None:
+        """At the end of a joint's range allow only motor torque that leads back into it."""
+        for leg in (0, _LEG):
+            angle, torque = out[:, leg : leg + 2], out[:, leg + 6 : leg + 8]
+            if (angle >= self._highest).any():
+                torque[(angle >= self._highest) & (torque > 0)] = 0.0
+            if (angle <= self._lowest).any():
+                torque[(angle <= self._lowest) & (torque < 0)] = 0.0
 
     @staticmethod
     def _leg(

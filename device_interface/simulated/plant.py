@@ -49,6 +49,7 @@ class WalkingPlant:
         self.support = self.ramps["support_fraction"]
         self.guidance = self.ramps["guidance"]
         self.spasm_nm = 0.0
+        self.disturbed = ""
 
     @property
     def settled(self) -> bool:
@@ -90,12 +91,14 @@ class WalkingPlant:
         self.guidance.go(self.guidance.actual)
 
     def disturb(self, kind: str) -> None:
-        """Let a spasm begin."""
+        """Let a spasm begin, or another mechanical disturbance of the left leg."""
+        self.disturbed = kind
         if kind == "spasm":
             self.spasm_nm = SPASM_NM
 
     def calm(self) -> None:
-        """Let the spasm end."""
+        """Let the disturbance end."""
+        self.disturbed = ""
         self.spasm_nm = 0.0
 
     def run(self, t_ns: int, duration_ns: int) -> Mapping[str, Rows]:

@@ -34,6 +34,8 @@ class SimulatedGaitTrainer(Controller):
     serial : str
     calibrated_on : str or None
         Without a date the device refuses to arm.
+    first_seq : int
+        Sequence number of the first row, modulo 2**32.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class SimulatedGaitTrainer(Controller):
         faults: Iterable[Mapping[str, Any]] = (),
         serial: str = "SIM-1",
         calibrated_on: str | None = "2026-01-01",
+        first_seq: int = 0,
     ) -> None:
         if rate not in ("full", "stride"):
             raise ValueError("rate must be 'full' or 'stride'")
@@ -77,7 +80,7 @@ class SimulatedGaitTrainer(Controller):
         kind = MotionPlant if rate == "full" else StridePlant
         self._walking = kind(own.streams[0], patient, rates, rng)
         latency = latency_s if rate == "full" else 0.0
-        super().__init__(own, self._walking, latency_s=latency, faults=faults)
+        super().__init__(own, self._walking, latency_s=latency, faults=faults, first_seq=first_seq)
 
     @property
     def belt_speed_m_s(self) -> float:
@@ -92,4 +95,6 @@ class SimulatedGaitTrainer(Controller):
 
     def ask(self, prompt: str) -> Mapping[str, float] | None:
         """Let the virtual patient answer."""
+        if prompt.endswith("_minutes"):  # no matter of chance: what follows is drawn the same
+            return self._patient.answer(prompt, 0.0)
         return self._patient.answer(prompt, float(self._chance.random()))
