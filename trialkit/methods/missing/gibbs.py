@@ -79,10 +79,10 @@ class Sampler:
         full = np.asarray(model.observed.all(axis=1))
         self.whole = np.flatnonzero(full[model.entry[0]])
         whole = model.entry[:, self.whole]
-        self.spread = np.zeros((len(self.whole), model.n_groups, model.m, model.m))
+        spread = np.zeros((len(self.whole), model.n_groups, model.m, model.m))
         for e, (k, a, b) in enumerate(whole.T):
-            self.spread[e, model.group[k], [a, b], [b, a]] = 1.0 if a == b else 0.5
-        self.spread = self.spread.reshape(len(self.whole), -1)
+            spread[e, model.group[k], [a, b], [b, a]] = 1.0 if a == b else 0.5
+        self.spread: Floats = spread.reshape(len(self.whole), -1)
         self.partial: list[tuple[Floats, Ints, Ints, int, slice]] = []
         used = 0
         for k, seen in enumerate(model.observed):
@@ -170,7 +170,7 @@ class Sampler:
             residual[..., seen] = known
             residual[..., lost] = known @ slope + jump
             out[:, g] += residual.swapaxes(-1, -2) @ residual
-        return out
+        return np.asarray(out)
 
     def wishart(self, scale: Floats, chi: Floats, normal: Floats) -> Floats:
         """Draw inverse Wishart matrices by Bartlett's decomposition.
