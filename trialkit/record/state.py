@@ -60,6 +60,7 @@ class SessionState:
     day: int
     status: str
     protocol: str | None = None
+    therapist: str | None = None
     opened_seq: int | None = None
     closed_seq: int | None = None
     sealed: bool = False
@@ -281,6 +282,7 @@ class StudyState:
             p["day"],
             "open",
             protocol=p["protocol"],
+            therapist=p["therapist"],
             opened_seq=event.seq,
         )
         self._session(event, opened)

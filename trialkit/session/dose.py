@@ -2,9 +2,9 @@
 
 Of the delivered dose ``minutes`` is the time in which the device ran the session (rests
 included, holds not); ``moving_minutes`` the time in which the belt moved; means are over
-moving time. Steps at 100 Hz are rises of a vertical ground reaction above 50 N after it was below 20 N; at stride
-level every row with a stride time is two steps. Minutes of donning and doffing are counted
-apart and are in neither.
+moving time. Steps at 100 Hz are rises of a vertical ground reaction above 50 N after it was
+below 20 N; at stride level every row with a stride time is two steps. Minutes of donning and
+doffing are counted apart and are in neither.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from device_interface.contract import Capability
 from trialkit.errors import OutOfOrder, OutOfRange, RefusedError, WrongArm
 from trialkit.protocol.model import Protocol
+from trialkit.protocol.notices import notices
 from trialkit.session.adapt import levels_after
 from trialkit.session.program import Program, make_course
 from trialkit.session.schedule import require_day
@@ -16,11 +17,15 @@ from trialkit.study.guards import require_session
 
 @dataclass(frozen=True)
 class Prepared:
-    """A session that the guards have let through."""
+    """A session that the guards have let through.
+
+    `notices` are to be shown before the start.
+    """
 
     program: Program
     protocol: Protocol
     deviation: str | None
+    notices: tuple[str, ...] = ()
 
 
 def session_id(usubjid: str, number: int) -> str:
@@ -38,7 +43,7 @@ def prepare(study: Study, usubjid: str, *, number: int, day: int, reason: str | 
         If the staffing rule does not allow another session now.
     """
     study.require("session")
-    _require_staff(study, usubjid)
+    _require_ended(study, usubjid)
     who = require_session(study, usubjid, number)
     arm = study.design.arm(study.arm_of(usubjid))
     protocol = study.protocols.get(arm.code)
@@ -47,6 +52,7 @@ def prepare(study: Study, usubjid: str, *, number: int, day: int, reason: str | 
             f"{usubjid} is in arm {arm.label}, whose sessions are not on a device.",
             remedy="Log the session instead: `trialkit log-session`.",
         )
+    _require_staff(study, protocol)
     if number > protocol.planned_sessions:
         raise OutOfRange(
             f"session {number}: the protocol plans sessions 1 to {protocol.planned_sessions}.",
@@ -56,23 +62,34 @@ def prepare(study: Study, usubjid: str, *, number: int, day: int, reason: str | 
     course = make_course(protocol)
     levels = levels_after(course.start, who.levels)
     program = Program(course, session_id(usubjid, number), levels)
-    return Prepared(program, protocol, deviation)
+    told = tuple(notice.message for notice in notices(protocol))
+    return Prepared(program, protocol, deviation, told)
 
 
-def _require_staff(study: Study, usubjid: str) -> None:
-    active = study.state.open_sessions
-    mine = [s.session for s in active if s.usubjid == usubjid]
+def _require_ended(study: Study, usubjid: str) -> None:
+    mine = [s.session for s in study.state.open_sessions if s.usubjid == usubjid]
     if mine:
         raise OutOfOrder(
             f"session {mine[0]} of {usubjid} is still open.",
             remedy="Run `trialkit recover` if the program that ran it has ended.",
         )
-    allowed = min(
-        (p.staffing.max_participants_per_therapist for p in study.protocols.values()), default=1
-    )
+
+
+def _require_staff(study: Study, protocol: Protocol) -> None:
+    """Refuse one session more than the staffing rule gives the therapist who acts.
+
+    The rule is the strictest of the protocols involved: that of the new session and those of
+    the therapist's open ones.
+    """
+    active = [s for s in study.state.open_sessions if s.therapist == study.actor]
+    by_id = {p.id: p.staffing.max_participants_per_therapist for p in study.protocols.values()}
+    involved = [by_id[s.protocol] for s in active if s.protocol in by_id]
+    allowed = min([protocol.staffing.max_participants_per_therapist, *involved])
     if len(active) >= allowed:
+        shown = ", ".join(s.session for s in active)
         raise RefusedError(
-            f"{len(active)} session(s) are active and the protocol allows {allowed} a therapist.",
+            f"{study.actor} has {len(active)} active session(s) ({shown}) and the protocol "
+            f"allows {allowed} a therapist.",
             remedy="End the other session first, or run `trialkit recover` if its program ended.",
         )
 
