@@ -31,6 +31,7 @@ GROUPS: tuple[str, ...] = (
     "report",
     "evidence",
     "session",
+    "preview",
     "demo",
 )
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from trialkit.session.dose import delivered
 from trialkit.session.operator import AttendingOperator, Operator, Planned, ScriptedOperator, View
 from trialkit.session.prepare import session_id
+from trialkit.session.preview import preview
+from trialkit.session.previewed import Preview
 from trialkit.session.recovery import recover
+from trialkit.session.replay import Replayed, replay
 from trialkit.session.runner import Progress, SessionOutcome, run_session
 from trialkit.session.schedule import planned_day
 from trialkit.session.words import Decide, Hold, Resume, Stop
@@ -16,7 +19,9 @@ __all__ = [
     "Hold",
     "Operator",
     "Planned",
+    "Preview",
     "Progress",
+    "Replayed",
     "Resume",
     "ScriptedOperator",
     "SessionOutcome",
@@ -24,7 +29,9 @@ __all__ = [
     "View",
     "delivered",
     "planned_day",
+    "preview",
     "recover",
+    "replay",
     "run_session",
     "session_id",
 ]

@@ -9,7 +9,7 @@ doffing are counted apart and are in neither.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from device_interface.contract import MOVING_M_S, DeviceState
+from device_interface.contract import MOVING_M_S, DeviceState, Stream
 from trialkit.protocol.model import WALKING_KINDS, Parameter, Protocol
 from trialkit.record.journal import open_sealed, read_manifest
 from trialkit.record.kinds import Dose
@@ -31,6 +31,10 @@ WALK_RATIO_M_MIN = 0.0065
 """Step length over cadence, m per (steps/min): about constant in one person over speeds,
 near this in healthy adults (Sekiya and Nagasaki 1998, from memory), less after stroke."""
 _SHARED = ["belt_speed_m_s", "support_fraction", "guidance", "device_state"]
+_COLUMNS = {
+    "motion": [*_SHARED, "grf_vertical_l", "grf_vertical_r"],
+    "stride": [*_SHARED, "duration_s", "stride_time_s"],
+}
 
 
 @dataclass(frozen=True)
@@ -106,19 +110,38 @@ def delivered(folder: Path, *, logged_minutes: float = 0.0, row_s: float = 0.01)
         If the files are not what was sealed.
     """
     names = {entry["name"] for entry in read_manifest(folder).manifest["files"]}
-    if "motion.parquet" in names:
-        columns = [*_SHARED, "grf_vertical_l", "grf_vertical_r"]
-        table = open_sealed(folder, "motion", columns=columns)
-        duration = np.full(table.num_rows, row_s)
-        steps = _contacts(_vector(table, "grf_vertical_l")) + _contacts(
-            _vector(table, "grf_vertical_r")
-        )
-        return _dose(table, duration, steps, logged_minutes)
-    if "stride.parquet" in names:
-        table = open_sealed(folder, "stride", columns=[*_SHARED, "duration_s", "stride_time_s"])
+    for stream, columns in _COLUMNS.items():
+        if f"{stream}.parquet" in names:
+            table = open_sealed(folder, stream, columns=columns)
+            return dose_of(table, logged_minutes=logged_minutes, row_s=row_s)
+    return NOTHING.model_copy(update={"minutes": round(logged_minutes, 3)})
+
+
+def dose_stream(streams: Sequence[Stream]) -> Stream | None:
+    """Return the stream that shows the dose, or None where no stream has the columns."""
+    for name, columns in _COLUMNS.items():
+        for stream in streams:
+            if stream.name == name and {c.name for c in stream.channels}.issuperset(columns):
+                return stream
+    return None
+
+
+def dose_of(table: pa.Table, *, logged_minutes: float = 0.0, row_s: float = 0.01) -> Dose:
+    """Return the dose that rows of the ``motion`` or the ``stride`` stream show.
+
+    Parameters
+    ----------
+    table : Table
+        With the columns of `_COLUMNS`; rows with a column ``duration_s`` are strides.
+    logged_minutes, row_s : float
+        As in `delivered`.
+    """
+    if "duration_s" in table.column_names:
         steps = 2 * int(np.count_nonzero(_vector(table, "stride_time_s") > 0))
         return _dose(table, _vector(table, "duration_s"), steps, logged_minutes)
-    return NOTHING.model_copy(update={"minutes": round(logged_minutes, 3)})
+    sides = ("grf_vertical_l", "grf_vertical_r")
+    steps = sum(_contacts(_vector(table, side)) for side in sides)
+    return _dose(table, np.full(table.num_rows, row_s), steps, logged_minutes)
 
 
 def _vector(table: pa.Table, name: str) -> Vector:

@@ -94,14 +94,11 @@ def _require_staff(study: Study, protocol: Protocol) -> None:
         )
 
 
-def require_capable(protocol: Protocol, capability: Capability) -> None:
-    """Refuse a device that cannot do what the protocol asks.
+def capability_faults(protocol: Protocol, capability: Capability) -> list[str]:
+    """Return everything that the protocol asks and the device cannot do.
 
-    Raises
-    ------
-    OutOfRange
-        Listing every parameter that is missing, or whose hard limits or rate do not enclose
-        the protocol's.
+    Every parameter that is missing, or whose hard limits or rate do not enclose the
+    protocol's, and a family that is not the one asked for.
     """
     need = protocol.device
     faults: list[str] = []
@@ -123,7 +120,18 @@ def require_capable(protocol: Protocol, capability: Capability) -> None:
             faults.append(
                 f"{limit.parameter} at {limit.rate_per_s} per s is beyond its {own.rate_per_s}"
             )
-    if faults:
+    return faults
+
+
+def require_capable(protocol: Protocol, capability: Capability) -> None:
+    """Refuse a device that cannot do what the protocol asks.
+
+    Raises
+    ------
+    OutOfRange
+        Listing every fault of `capability_faults`.
+    """
+    if faults := capability_faults(protocol, capability):
         raise OutOfRange(
             f"{capability.model} ({capability.serial}) cannot run {protocol.id}: "
             f"{'; '.join(faults)}.",
