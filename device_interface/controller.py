@@ -438,12 +438,16 @@ class Controller:
     def _settle(self) -> None:
         plant = self._plant
         if self._state is _S.RAMP_DOWN and plant.standing:
-            plant.calm()
+            self._calm()
             plant.release()
             self._go(_S.DISARMED)
         elif self._state is _S.HOLD and not plant.moving:
-            plant.calm()
-            self._codes = [kind for kind in self._codes if not self._holds(kind)]
+            self._calm()
+
+    def _calm(self) -> None:
+        """At rest what led to a hold is over; it does not latch."""
+        self._plant.calm()
+        self._codes = [kind for kind in self._codes if not self._holds(kind)]
 
     def _holds(self, kind: str) -> bool:
         fault = self._capability.fault(kind)
@@ -486,7 +490,7 @@ class Controller:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
 def _system_columns(stream: Stream) -> tuple[int, int, int] | None:

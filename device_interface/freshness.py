@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device_interface.contract import Block
 
@@ -73,7 +74,8 @@ class Freshness:
         # a clock may tremble; five periods, or 20 ms where that is longer, is no trembling
         self._step_ns = max(5.0 * self._period_ns, 2e7) if self._period_ns else None
         self._every_ns = max(self._period_ns or 0.0, delivery_s * 1e9)
-        self._highest: int | None = None
+        self._highest = 0
+        self._begun = False
         self._t_ns = 0
         self._host_ns: int | None = None
         self._missing: set[int] = set()
@@ -93,8 +95,8 @@ class Freshness:
         self.counts.rows += n
         self._host_ns = int(block.t_host_ns[-1])
         seq, t = block.seq, block.t_device_ns
-        if self._highest is None:
-            self._highest, self._t_ns = int(seq[0]), int(t[0])
+        if not self._begun:
+            self._begun, self._highest, self._t_ns = True, int(seq[0]), int(t[0])
             seq, t = seq[1:], t[1:]
         if not self._plain(seq, t):
             for number, at in zip(seq.tolist(), t.tolist(), strict=True):
@@ -107,12 +109,12 @@ class Freshness:
             return False
         return t_host_ns - self._host_ns > STALE_PERIODS * self._every_ns
 
-    def _plain(self, seq: np.ndarray, t: np.ndarray) -> bool:
+    def _plain(self, seq: NDArray[np.uint32], t: NDArray[np.int64]) -> bool:
         """Take consecutive, evenly timed rows at once; False leaves them to `_row`."""
         if not len(seq):
             return True
-        steps = np.diff(seq.astype(np.int64), prepend=self._highest)
-        times = np.diff(t, prepend=self._t_ns)
+        steps: NDArray[np.int64] = np.diff(np.append(self._highest, seq.astype(np.int64)))
+        times: NDArray[np.int64] = np.diff(np.append(self._t_ns, t))
         even = times.min() > 0 and (
             self._period_ns is None
             or self._step_ns is None
@@ -124,7 +126,7 @@ class Freshness:
         return True
 
     def _row(self, number: int, t_ns: int) -> None:
-        highest = self._highest or 0
+        highest = self._highest
         ahead = (number - highest + _WORD // 2) % _WORD - _WORD // 2
         if ahead <= 0:
             if number in self._missing:

@@ -1,0 +1,160 @@
+"""The bench: opens the device that is checked as a session opens it, and closes it again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from device_interface.conformance.links import BenchLink
+from device_interface.conformance.model import Deviates, NotJudged
+from device_interface.conformance.rig import Rig
+from device_interface.contract import Capability
+from trialkit._clock import Clock, RealClock, SimulatedClock
+from trialkit.errors import UsageError
+
+
+class Bench:
+    """Opens the device that is checked, and closes what was opened.
+
+    Parameters
+    ----------
+    name : str
+        Driver, by entry point or as ``module:Class``.
+    options : mapping
+        For the driver.
+    folder : Path
+        For black boxes.
+    soak_s : float or None
+        How long the soak lasts, in simulated seconds where the device allows lockstep; None
+        is 45 minutes there and one minute elsewhere.
+    """
+
+    def __init__(
+        self, name: str, options: Mapping[str, Any], folder: Path, *, soak_s: float | None = None
+    ) -> None:
+        self.name = name
+        self.options = dict(options)
+        self.folder = folder
+        self._soak_s = soak_s
+        self._kept: dict[bool, Rig] = {}
+        self._opened: list[Rig] = []
+        self._boxes = 0
+        self._capability: Capability | None = None
+
+    @property
+    def capability(self) -> Capability:
+        """The descriptor; the device is opened for it once."""
+        if self._capability is None:
+            rig = self.open()
+            self._capability = rig.capability
+        return self._capability
+
+    @property
+    def soak_s(self) -> float:
+        """How long the soak lasts."""
+        return self._soak_s or (2700.0 if self.capability.lockstep else 60.0)
+
+    def open(
+        self,
+        *,
+        extra: Mapping[str, Any] | None = None,
+        real_time: bool = False,
+        kind: type[BenchLink] = BenchLink,
+        black_box: Path | None = None,
+    ) -> Rig:
+        """Open the device in a process of its own, until the check ends.
+
+        Parameters
+        ----------
+        extra : mapping
+            Options beside the user's; a driver that does not take them cannot be judged.
+        """
+        lockstep = not real_time and (self._capability is None or self._capability.lockstep)
+        options = {**self.options, **(extra or {})}
+        try:
+            link = self._link(kind, options, lockstep, black_box)
+        except UsageError as error:
+            if not extra:
+                raise
+            raise NotJudged(f"the driver takes no option {', '.join(extra)}") from error
+        rig = Rig(link)
+        self._opened.append(rig)
+        return rig
+
+    def _link(
+        self, kind: type[BenchLink], options: dict[str, Any], lockstep: bool, box: Path | None
+    ) -> BenchLink:
+        clock: Clock = SimulatedClock(datetime(2026, 1, 1, tzinfo=UTC)) if lockstep else RealClock()
+        link = kind(self.name, options, clock, black_box=str(box) if box else None)
+        if lockstep and not link.capability.lockstep:
+            link.close()
+            link = kind(self.name, options, RealClock(), black_box=str(box) if box else None)
+        return link
+
+    def rig(self, *, real_time: bool = False) -> Rig:
+        """Return a device in DISARMED; the same one as before where that can be brought there.
+
+        Raises
+        ------
+        Deviates
+            If even a new one does not come to DISARMED.
+        """
+        kept = self._kept.pop(real_time, None)
+        if kept is not None:
+            kept.link.muted = False
+            if kept.rest():
+                self._kept[real_time] = kept
+                return kept
+            kept.link.close()
+        rig = self.open(real_time=real_time)
+        self._opened.remove(rig)
+        if not rig.rest():
+            rig.link.close()
+            raise Deviates("a device that was just opened does not come to DISARMED")
+        self._kept[real_time] = rig
+        return rig
+
+    def new_rig(self, *, real_time: bool = False) -> Rig:
+        """Return a device in DISARMED that no other check uses."""
+        rig = self.open(real_time=real_time)
+        if not rig.rest():
+            raise Deviates("a device that was just opened does not come to DISARMED")
+        return rig
+
+    def black_box(self) -> Path:
+        """Return a new path for a black box."""
+        self._boxes += 1
+        return self.folder / f"black-box-{self._boxes}.jsonl"
+
+    def end_check(self) -> None:
+        """Close what the check opened for itself."""
+        while self._opened:
+            self._opened.pop().link.close()
+
+    def close(self) -> None:
+        """Close everything."""
+        self.end_check()
+        while self._kept:
+            self._kept.popitem()[1].link.close()
+
+
+def read_box(path: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of a black box; a last one that was cut off is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    return [json.loads(line) for line in lines]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    """Return True as soon as `condition` holds, False after `seconds` of real time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
