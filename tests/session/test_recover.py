@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 
 from device_interface import DeviceState
-from trialkit.record.journal import open_sealed, read_journal
-from trialkit.session import recover
+from trialkit.record.journal import open_sealed, read_journal, read_manifest
+from trialkit.session import recover, replay
+from trialkit.session.inputs import read_inputs
 from trialkit.study import Study
 
 USUBJID = "SCI-RAGT-01-001"
@@ -71,6 +72,10 @@ def test_a_killed_run_is_recovered_and_nothing_that_was_synced_is_lost(folder: P
     before = [event for event in Study.open(folder, write=False).record.read()]
     with journal.open("ab") as stream:  # and half a frame, as after a power cut
         stream.write(journal.read_bytes()[:100])
+    log = journal.with_name("inputs.jsonl")
+    good = read_inputs(log)
+    with log.open("ab") as stream:
+        stream.write(b'{"chain":"')
 
     again = trialkit(folder, "run", "-p", USUBJID, "-n", "2", "--day", "2", "--headless")
     _, told = again.communicate()
@@ -92,8 +97,20 @@ def test_a_killed_run_is_recovered_and_nothing_that_was_synced_is_lost(folder: P
         assert sealed["files"][0]["rows"] == synced
         table = open_sealed(study.folder / sealed["folder"], "motion")
         assert table.num_rows == synced
-        (lost,) = [e.payload for e in after if e.kind == "deviation.raised"]
-        assert lost["category"] == "telemetry_loss"
+        raised = {e.payload["category"]: e.payload for e in after if e.kind == "deviation.raised"}
+        assert set(raised) == {"telemetry_loss", "block_shortened", "block_omitted"} | {
+            "moving_minutes_low",
+            "prompt_unanswered",
+        } & set(raised)
+        kept = next(f for f in sealed["files"] if f["name"] == "inputs.jsonl")
+        assert kept["rows"] == good.lines
+        manifest = read_manifest(study.folder / sealed["folder"]).manifest
+        assert manifest["lost_bytes"] == 100 + 10
+        assert next(r["stream"] for r in manifest["clock"] if "stream" in r) == "motion"
+        again_ = replay(study, f"{USUBJID}-S01")
+        assert again_.same
+        assert not again_.complete
+        assert again_.events >= 3
         closed = after[-1].payload
         assert closed["status"] == "recovered"
         running = running_rows(table)

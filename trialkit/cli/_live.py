@@ -114,13 +114,13 @@ class TerminalOperator(AttendingOperator):
         if key == "h":
             return [Hold()]
         if key in "sp":
-            return [Stop("operator" if key == "s" else "participant", "key")]
+            return [Stop("operator") if key == "s" else Stop("participant", "asked")]
         if key == "r":
             self._resuming = True
             self.message = "reason: " + ", ".join(f"{k} {v}" for k, v in REASONS.items())
         elif self._resuming and key in REASONS:
             self._resuming, self.message = False, ""
-            return [Resume(REASONS[key])]
+            return [Resume(REASONS[key], REASONS[key].replace(" ", "_"))]
         elif key in "yn":
             self._word = key == "y"
         elif key in "0123456789.-":
@@ -211,6 +211,8 @@ class Display:
             ("signs", ", ".join(f"{k} {v:g}" for k, v in progress.measures.items())),
             ("telemetry", f"{progress.rows} rows, {progress.gaps} gaps"),
         ]
+        if len(progress.streams) > 1:
+            rows += [(s.name, f"{s.rows} rows, {s.rate_hz:.0f} Hz") for s in progress.streams]
         if self._operator is not None:
             rows += [("", self._operator.message), ("keys", KEYS), ("", STOP_NOTE)]
         for label, text in rows:

@@ -1,4 +1,4 @@
-"""``trialkit run`` and ``trialkit recover``."""
+"""``trialkit run``, ``trialkit recover`` and ``trialkit replay``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trialkit.cli._common import JsonOption, StudyOption, UserOption, emit, note
-from trialkit.errors import SessionEnded, UsageError
+from trialkit.errors import IntegrityError, SessionEnded, TelemetryDamaged, UsageError
 
 if TYPE_CHECKING:
-    from trialkit.session import SessionOutcome
+    from trialkit.session import Replayed, SessionOutcome
+    from trialkit.study import Study
 
 _NUMBER = re.compile(r"[Ss]?0*([1-9]\d{0,3})")
 
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs of sessions."""
     app.command("run")(run)
     app.command("recover")(recover_verb)
+    app.command("replay")(replay_verb)
 
 
 def run(
@@ -101,6 +103,54 @@ def recover_verb(study: StudyOption, user: UserOption = None, as_json: JsonOptio
     emit({"recovered": [_data(outcome) for outcome in outcomes]}, text, as_json=as_json)
 
 
+def replay_verb(
+    study: StudyOption,
+    session: Annotated[str | None, typer.Argument(help="Id of a session.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every session on a device.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Obtain every decision of a session again from its inputs, and compare."""
+    from trialkit.session.replay import device_sessions
+    from trialkit.study import Study
+
+    if (session is None) != every:
+        raise UsageError(
+            "which session?" if session is None else "a session and --all.",
+            remedy="Give either the id of a session or --all.",
+        )
+    with Study.open(study, write=False) as opened:
+        names = device_sessions(opened) if session is None else [session]
+        found = [_replayed(opened, name) for name in names]
+    good = sum(bool(one.get("same")) for one, _ in found)
+    lines = [text for one, text in found if not (every and one.get("same"))]
+    if every:
+        lines.append(f"{good} of {len(found)} sessions replay identically.")
+    emit({"replayed": [one for one, _ in found]}, "\n".join(lines), as_json=as_json)
+    if good < len(found):
+        raise typer.Exit(IntegrityError.exit_status)
+
+
+def _replayed(study: Study, session: str) -> tuple[dict[str, Any], str]:
+    from trialkit.session import replay
+
+    try:
+        done = replay(study, session)
+    except TelemetryDamaged as error:
+        return {"session": session, "same": False, "error": error.to_dict()}, f"{session}: {error}"
+    return done.to_dict(), f"{session}: {_found(done)}"
+
+
+def _found(done: Replayed) -> str:
+    if done.difference is None:
+        cut = "" if done.complete else " up to where a crash cut its log"
+        return (
+            f"replays identically{cut}: {done.inputs} inputs, {done.events} events, "
+            f"{done.setpoints} setpoints"
+        )
+    model = "" if done.same_model else "the rules or guards are not those of the session; "
+    return f"{model}the first difference is {done.difference}"
+
+
 def _number(number: int | None, visit: str | None) -> int:
     if number is not None and visit is None:
         return number
@@ -143,13 +193,21 @@ def _data(outcome: SessionOutcome) -> dict[str, Any]:
         "code": outcome.code,
         "events": outcome.n_events,
         "dose": outcome.dose.model_dump(mode="json"),
+        "timing": outcome.timing.model_dump(mode="json") if outcome.timing else None,
     }
 
 
 def _text(outcome: SessionOutcome) -> str:
     dose = outcome.dose
     rest = f", {dose.distance_m:g} m" if dose.distance_m is not None else ""
+    late = outcome.timing
+    loop = (
+        f"; ticks late by {late.p50_s * 1e3:.1f} ms (median), {late.p99_s * 1e3:.1f} ms (99 %), "
+        f"{late.max_s * 1e3:.1f} ms (at most)"
+        if late is not None
+        else ""
+    )
     return (
         f"{outcome.session}: {outcome.status}; {dose.minutes:.1f} min, "
-        f"{dose.moving_minutes:.1f} min moving, {dose.steps} steps{rest}"
+        f"{dose.moving_minutes:.1f} min moving, {dose.steps} steps{rest}{loop}"
     )

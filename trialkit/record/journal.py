@@ -300,12 +300,30 @@ class Sealed:
         return [SealedFile(**{k: f[k] for k in keys}) for f in self.manifest["files"]]
 
 
-def seal(folder: Path, *, session: str, status: str) -> Sealed:
+def seal(
+    folder: Path,
+    *,
+    session: str,
+    status: str,
+    beside: Mapping[str, int] | None = None,
+    clock: Sequence[Mapping[str, Any]] = (),
+    lost_bytes: int = 0,
+) -> Sealed:
     """Seal every journal in `folder` and remove the journals.
 
     The bytes depend on the rows only: fixed row groups, zstd, no dictionary, page checksums.
     Damaged tails are left out and counted in the manifest (``lost_bytes``). A folder that is
     sealed already is checked and returned as it is.
+
+    Parameters
+    ----------
+    beside : mapping of str to int, optional
+        Other files of the folder that belong to the session, complete and synced, with the
+        number of their lines: they are listed with their hash.
+    clock : sequence of mapping
+        Clock-offset records, as they come out of `trialkit.session`; kept in the manifest.
+    lost_bytes : int
+        Bytes that were lost besides those of the journals.
 
     Raises
     ------
@@ -317,7 +335,7 @@ def seal(folder: Path, *, session: str, status: str) -> Sealed:
     journals = sorted(folder.glob(f"*{SUFFIX}"))
     if not journals and (folder / MANIFEST).is_file():
         return read_manifest(folder)
-    files, lost, written = [], 0, []
+    files, lost, written = [], lost_bytes, []
     try:
         for journal in journals:
             content = read_journal(journal)
@@ -327,12 +345,14 @@ def seal(folder: Path, *, session: str, status: str) -> Sealed:
             temporary = folder / f".{journal.stem}.parquet.tmp"
             files.append(_write_parquet(temporary, content))
             written.append((temporary, folder / f"{journal.stem}.parquet"))
+        files += [_listed(folder / name, lines) for name, lines in (beside or {}).items()]
         manifest = {
             "schema": MANIFEST_SCHEMA,
             "session": session,
             "status": status,
             "lost_bytes": lost,
             "files": files,
+            "clock": list(clock),
         }
         data = canonical_json(manifest).encode()
         temporary = folder / f".{MANIFEST}.tmp"
@@ -345,6 +365,12 @@ def seal(folder: Path, *, session: str, status: str) -> Sealed:
     except OSError as error:
         raise _refused(error, folder) from error
     return Sealed(folder, manifest, sha256_bytes(data), lost)
+
+
+def _listed(path: Path, lines: int) -> dict[str, Any]:
+    """Return the entry of a file that is no stream."""
+    seqs: dict[str, Any] = {"first_seq": None, "last_seq": None, "gaps": 0, "units": {}}
+    return {"name": path.name, "sha256": sha256_bytes(path.read_bytes()), "rows": lines} | seqs
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -242,7 +242,10 @@ class Dose(BaseModel):
 
 
 class SessionOpened(Payload):
-    """A session was opened: who, which protocol, on which device."""
+    """A session was opened: who, which protocol, on which device.
+
+    `conformance` is the hash of the newest ``device.checked`` event of the device.
+    """
 
     kind = "session.opened"
     session: str
@@ -252,6 +255,7 @@ class SessionOpened(Payload):
     device: dict[str, Scalar]
     planned_minutes: float
     therapist: str
+    conformance: str | None = None
 
 
 class SessionTransition(Payload):
@@ -280,7 +284,7 @@ class SessionCommand(Payload):
 
 
 class SessionAdapted(Payload):
-    """One decision of the adaptive software, or of a person about it."""
+    """One decision of the adaptive software, or of a person about it; nothing is rounded."""
 
     kind = "session.adapted"
     session: str
@@ -326,8 +330,22 @@ class TelemetrySealed(Payload):
     files: list[SealedFile]
 
 
+class Timing(BaseModel):
+    """How late the ticks of a real-time session came, in seconds.
+
+    `bins` are counts: below 0.1 ms, then five a decade up to 10 s, then above.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    ticks: int
+    p50_s: float
+    p99_s: float
+    max_s: float
+    bins: list[int]
+
+
 class SessionClosed(Payload):
-    """A session ended, with its delivered dose."""
+    """A session ended, with its delivered dose and, in real time, the lateness of its loop."""
 
     kind = "session.closed"
     session: str
@@ -344,6 +362,7 @@ class SessionClosed(Payload):
     dose: Dose
     dose_source: Literal["telemetry", "therapist"]
     code: str | None = None
+    timing: Timing | None = None
 
 
 class SessionConventional(Payload):
@@ -365,6 +384,30 @@ class SessionMissed(Payload):
     number: int
     day: int
     code: str
+
+
+class DeviceChecked(Payload):
+    """The conformance kit was run on a device; the file it wrote is named by its hash.
+
+    `device` is the identity of the descriptor; `digest` is what the signature covers.
+    """
+
+    kind = "device.checked"
+    driver: str
+    package: str
+    package_version: str
+    device: dict[str, Scalar]
+    descriptor_sha256: str
+    kit: str
+    groups: list[str]
+    quick: bool
+    passed: int
+    failed: int
+    not_applicable: int
+    failures: list[str]
+    file: str
+    digest: str
+    fingerprint: str | None = None
 
 
 # --- plan, analysis, evidence --------------------------------------------------------------
@@ -467,6 +510,7 @@ KINDS: dict[str, type[Payload]] = {
         SessionClosed,
         SessionConventional,
         SessionMissed,
+        DeviceChecked,
         PlanLocked,
         SnapshotBuilt,
         AnalysisRun,

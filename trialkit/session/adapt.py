@@ -3,7 +3,8 @@
 Pure functions. A setting moves at most by its step and the envelope's ``max_step``, not
 sooner than ``min_interval_s`` after its last change, not further than ``per_session_max``
 from where the session began, and never outside envelope and limits. The order of the
-protocol decides which settings come first; at most ``changes_per_block`` move.
+protocol decides which settings come first; at most ``changes_per_block`` move. Nothing is
+rounded: a step that differs by 1e-9 gives a decision that differs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from trialkit.protocol.model import Parameter
 from trialkit.session.program import Course, Rule
 
+SCHEME = "progression/2"
+"""Names the way of deciding; another way has another name."""
 _EPS = 1e-9
 
 
@@ -44,7 +47,7 @@ def propose(
     levels, base : mapping
         Levels now and when the session began.
     values : mapping of sign to value
-        Of the block that just ended.
+        Of the block that just ended; of what the device measures, the mean over the block.
     since_change_s : mapping
         Seconds since a parameter last changed; a parameter that is absent never did.
     """
@@ -89,11 +92,11 @@ def _change(
     if word == "advance":
         goal = min(goal, rule.target) if sign > 0 else max(goal, rule.target)
     goal = min(max(goal, begun - rule.per_session_max), begun + rule.per_session_max)
-    new = round(clamp(course, name, goal), 4)
+    new = clamp(course, name, goal)
     if abs(new - old) < 1e-6 or (word == "advance" and (new - old) * sign < 0):
         return None
     conditions = rule.advance_if if word == "advance" else rule.regress_if
-    inputs = {c.sign: round(values[c.sign], 4) for c in conditions if c.sign in values}
+    inputs = {c.sign: float(values[c.sign]) for c in conditions if c.sign in values}
     confirm = envelope is not None and envelope.confirm == "therapist"
     return Proposal(name, old, new, inputs, f"progression.{word}", confirm)
 

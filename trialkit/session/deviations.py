@@ -46,6 +46,7 @@ CATEGORIES: dict[str, str] = {
         "Putting the device on or taking it off took more or less time than planned."
     ),
     "stop_rule": "A stop rule fired when everything had been delivered already.",
+    "stream_silent": "A stream that is not required fell silent, or repeated the same values.",
     "telemetry_loss": "A crash lost telemetry after the last good frame.",
 }
 

@@ -8,18 +8,18 @@ in which it must happen:
 * every other command is committed to the record, then sent, then acknowledged;
 * a block advances by the time for which it was delivered, so that a resumed session
   continues what remains and never repeats dose;
-* nothing but an explicit resume leaves ``held``.
+* nothing but an explicit resume leaves ``held``, and no resume is taken while a guard or a
+  rule still trips.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from device_interface.contract import FAILED, MOVING_M_S, DeviceState
-from trialkit.protocol.model import Parameter
 from trialkit.record.kinds import (
     DeviationRaised,
     SessionAdapted,
@@ -27,106 +27,26 @@ from trialkit.record.kinds import (
     SessionPrompt,
     SessionTransition,
 )
+from trialkit.session import reasons
 from trialkit.session import words as w
 from trialkit.session.adapt import Proposal, clamp, propose
+from trialkit.session.guards import REPEATS, gravest, seen_in
 from trialkit.session.interlocks import Tripped, tripped
-from trialkit.session.program import Program
+from trialkit.session.state import FINAL, State, changed, start
 
-Phase = Literal[
-    "planned",
-    "ready",
-    "running",
-    "pausing",
-    "held",
-    "completed",
-    "stopped_operator",
-    "stopped_participant",
-    "stopped_safety",
-    "device_fault",
-]
-FINAL = frozenset(
-    {"completed", "stopped_operator", "stopped_participant", "stopped_safety", "device_fault"}
-)
+__all__ = ["FINAL", "State", "start", "step"]
+
 GRACE_S = 1.0
 """After arming and resuming, rows from before it may still come."""
 REST_WITHIN_S = 5.0
 """A device that does not come to rest this long after a hold is stopped."""
+OWN_DEVIATIONS = frozenset({"stop_rule", "stream_silent"})
+"""Categories of the deviations that the machine itself raises."""
 _EPS = 1e-9
+_SOUND = frozenset(int(state) for state in DeviceState if state not in FAILED)
 
 Effects = tuple[w.Effect, ...]
-Result = tuple["State", Effects]
-
-
-@dataclass(frozen=True)
-class State:
-    """Everything that the machine knows.
-
-    `left_s` is what remains of the current block; `waiting` are blocks whose prompts are
-    open; `proposals` wait for a therapist, by number; `since` is the time of the last
-    arming, resume or hold; `walked_s` and `signs` belong to the current block.
-    """
-
-    program: Program
-    phase: Phase = "planned"
-    t_s: float = 0.0
-    block: int = -1
-    left_s: float = 0.0
-    delivered_s: float = 0.0
-    finishing: bool = False
-    armed: bool = False
-    since: float = 0.0
-    commands: int = 0
-    targets: Mapping[str, float] = field(default_factory=dict)
-    levels: Mapping[Parameter, float] = field(default_factory=dict)
-    signs: Mapping[str, float] = field(default_factory=dict)
-    block_signs: Mapping[str, float] = field(default_factory=dict)
-    waiting: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    changed: Mapping[str, float] = field(default_factory=dict)
-    proposals: Mapping[int, Proposal] = field(default_factory=dict)
-    proposed: int = 0
-    code: str | None = None
-
-    @property
-    def final(self) -> bool:
-        """True where the session has ended."""
-        return self.phase in FINAL
-
-    @property
-    def on_device(self) -> bool:
-        """True while the current block is device time."""
-        blocks = self.program.course.blocks
-        return 0 <= self.block < len(blocks) and blocks[self.block].on_device
-
-    @property
-    def block_id(self) -> str:
-        """Id of the current block; empty before the first."""
-        blocks = self.program.course.blocks
-        return blocks[min(self.block, len(blocks) - 1)].id if self.block >= 0 else ""
-
-    @property
-    def due_s(self) -> float:
-        """Time until the machine itself will do something next; infinite where it waits."""
-        running = self.phase == "running" and self.on_device and not self.finishing
-        return self.left_s if running else float("inf")
-
-
-def _with(state: State, **changes: Any) -> State:
-    """Return a copy with other values: ``dataclasses.replace``, ten times as fast."""
-    unknown = changes.keys() - state.__dict__.keys()
-    if unknown:
-        raise TypeError(f"no such field: {sorted(unknown)}")
-    new = object.__new__(State)
-    new.__dict__.update(state.__dict__)
-    new.__dict__.update(changes)
-    return new
-
-
-def start(program: Program) -> State:
-    """Return the state before anything happened, with every level inside its bounds."""
-    course = program.course
-    given = course.start | dict(program.levels)
-    levels = {name: clamp(course, name, value) for name, value in given.items()}
-    return State(dataclasses.replace(program, levels=levels), levels=levels)
+Result = tuple[State, Effects]
 
 
 def step(state: State, given: w.Input) -> Result:
@@ -145,13 +65,16 @@ def _stop(state: State, stop: w.Stop) -> Result:
     halt = w.StopDevice(1)
     if state.final:
         return state, (halt,)
-    return _end(state, f"stopped_{stop.who}", stop.who, stop.code, halt)  # type: ignore[arg-type]
+    code, text = reasons.coded(reasons.STOP, stop.code, stop.text)
+    return _end(state, f"stopped_{stop.who}", stop.who, code, halt, reason=text)
 
 
-def _end(state: State, phase: Phase, cause: str, code: str, *first: w.Effect) -> Result:
+def _end(
+    state: State, phase: str, cause: str, code: str, *first: w.Effect, reason: str | None = None
+) -> Result:
     undecided = [_adapted(state, p, accepted=False, by="undecided") for p in _open(state)]
-    moved = _moved(state, phase, cause, code)
-    ended = _with(state, phase=phase, armed=False, proposals={}, waiting={}, code=code)
+    moved = _moved(state, phase, cause, code, reason)
+    ended = changed(state, phase=phase, armed=False, proposals={}, waiting={}, code=code)
     return ended, (*first, moved, *undecided)
 
 
@@ -183,27 +106,41 @@ def _moved(
 def _ready(state: State, _: w.Ready) -> Result:
     if state.phase != "planned":
         return state, ()
-    return _with(state, phase="ready"), (_moved(state, "ready", "preflight"),)
+    return changed(state, phase="ready"), (_moved(state, "ready", "preflight"),)
 
 
 def _begin(state: State, begin: w.Begin) -> Result:
     if state.phase != "ready":
         return state, (w.Notice("The session is not ready, or was begun already."),)
-    noted = _noted(state, "screening", begin.values)
-    state = _with(state, signs=dict(begin.values))
+    values, remarks = _finite(begin.values)
+    noted = (*remarks, *_noted(state, "screening", values))
+    state = changed(state, signs=values)
     course = state.program.course
-    fired = tripped(course.before, begin.values)
+    fired = tripped(course.before, values)
     asked = course.protocol.session.screening
-    unknown = [r.id for r in course.before if r.sign in asked and r.sign not in begin.values]
-    if fired is not None or unknown:
-        code = fired.rule.id if fired is not None else f"{unknown[0]}.not_entered"
-        ended, effects = _end(state, "stopped_safety", "rule", code, w.StopDevice(1))
+    unknown = [r.id for r in course.before if r.sign in asked and r.sign not in values]
+    seen = gravest(state.guards)
+    if fired is not None or unknown or seen is not None:
+        cause, code = "rule", f"{unknown[0]}.not_entered" if unknown else ""
+        if fired is not None:
+            code = fired.rule.id
+        elif not unknown and seen is not None:
+            cause, code = "guard", seen.code
+        ended, effects = _end(state, "stopped_safety", cause, code, w.StopDevice(1))
         return ended, (effects[0], *noted, *effects[1:])
     moved = _moved(state, "running", "begin")
     # signs of the screening are at rest: they do not count as signs of the training
-    running = _with(state, phase="running", signs={}, since=state.t_s)
-    entered, effects = _enter(running, 0, 0.0)
+    running = changed(state, phase="running", signs={}, since=state.t_s)
+    entered, effects = _enter(running, 0)
     return entered, (*noted, moved, *effects)
+
+
+def _finite(values: Mapping[str, float]) -> tuple[dict[str, float], Effects]:
+    """Return the values that are numbers; one that is not counts as not entered."""
+    good = {name: value for name, value in values.items() if math.isfinite(value)}
+    bad = [name for name in values if name not in good]
+    told = (w.Notice(f"{', '.join(bad)}: no number, so not entered."),) if bad else ()
+    return good, told
 
 
 def _noted(state: State, prompt: str, values: Mapping[str, float]) -> tuple[w.Effect, ...]:
@@ -221,20 +158,20 @@ def _noted(state: State, prompt: str, values: Mapping[str, float]) -> tuple[w.Ef
 # --- blocks and setpoints --------------------------------------------------------------------
 
 
-def _enter(state: State, index: int, carry_s: float) -> Result:
-    """Enter the block `index`; `carry_s` of it were delivered by the tick that led here."""
+def _enter(state: State, index: int) -> Result:
+    """Enter the block `index`, or finish after the last."""
     blocks = state.program.course.blocks
     if index >= len(blocks):
-        return _finish(_with(state, block=len(blocks) - 1, left_s=0.0))
+        return _finish(changed(state, block=len(blocks) - 1, left_s=0.0))
     block = blocks[index]
-    state = _with(state, block=index, left_s=block.seconds - carry_s, block_signs={})
+    state = changed(state, block=index, left_s=block.seconds, sums={})
     if not block.on_device:
         down: Effects = (w.RampDown(),) if state.armed else ()
-        off = _with(state, armed=False, targets={})
+        off = changed(state, armed=False, targets={})
         return off, (*down, w.LogBlock(block.id, block.seconds / 60.0))
     before: Effects = ()
     if not state.armed:
-        state, before = _with(state, armed=True, since=state.t_s, targets={}), (w.Arm(),)
+        state, before = changed(state, armed=True, since=state.t_s, targets={}), (w.Arm(),)
     state, effects = _command(state)
     return state, (*before, *effects)
 
@@ -252,7 +189,7 @@ def _command(state: State) -> Result:
         return state, ()
     number = state.commands + 1
     rates = {name: course.limits[name].rate_per_s for name in new if name in course.limits}
-    state = _with(state, commands=number, targets={**state.targets, **new})
+    state = changed(state, commands=number, targets={**state.targets, **new})
     return state, (_told(state, number, "requested", new), w.Send(number, new, rates))
 
 
@@ -296,28 +233,29 @@ def _acknowledged(state: State, given: w.Acknowledged) -> Result:
 def _logged(state: State, given: w.BlockLogged) -> Result:
     if state.phase != "running" or state.on_device or given.block != state.block_id:
         return state, ()
+    if not math.isfinite(given.minutes) or given.minutes < 0:
+        return state, (w.Notice("The minutes of a block are a number from 0 on."),)
     noted = _noted(state, given.block, {"minutes": given.minutes})
-    state, effects = _leave(state, 0.0)
+    state, effects = _leave(state)
     return state, (*noted, *effects)
 
 
-def _leave(state: State, carry_s: float) -> Result:
+def _leave(state: State) -> Result:
     """Leave the current block: ask its prompts, or judge at once where it has none."""
     block = state.program.course.blocks[state.block]
     if block.prompts:
-        waiting = {**state.waiting, block.id: state.block_signs}
-        state, effects = _with(state, waiting=waiting), (w.Ask(block.id, block.prompts),)
-        asked: Effects = effects
+        state = changed(state, waiting={**state.waiting, block.id: state.means})
+        asked: Effects = (w.Ask(block.id, block.prompts),)
     else:
-        state, asked = _judge(state, block.kind, state.block_signs)
-    state, entered = _enter(state, state.block + 1, carry_s)
+        state, asked = _judge(state, block.kind, state.means)
+    state, entered = _enter(state, state.block + 1)
     return state, (*asked, *entered)
 
 
 def _finish(state: State) -> Result:
     down: Effects = (w.RampDown(),) if state.armed else ()
     if state.waiting:
-        return _with(state, finishing=True, armed=False), down
+        return changed(state, finishing=True, armed=False), down
     ended, effects = _end(state, "completed", "program", "done")
     return ended, (*down, *effects)
 
@@ -327,56 +265,112 @@ def _finish(state: State) -> Result:
 
 def _tick(state: State, tick: w.Tick) -> Result:
     seen = tick.summary
-    t_s = state.t_s + tick.dt_s
-    if state.phase in ("planned", "ready") or not seen.measures:
-        state = _with(state, t_s=t_s)
-    else:
-        signs = {**state.signs, **seen.measures}
-        block_signs = {**state.block_signs, **seen.measures}
-        state = _with(state, t_s=t_s, signs=signs, block_signs=block_signs)
+    state = changed(state, t_s=state.t_s + tick.dt_s, guards=seen_in(seen))
     if state.phase in ("planned", "ready"):
         return state, ()
-    if seen.device_state is not None and DeviceState(seen.device_state) in FAILED:
-        name = DeviceState(seen.device_state).name.lower()
-        return _failed(state, w.DeviceFailed(f"{name}-{seen.fault_code}"))
+    if seen.measures:
+        state = changed(state, signs={**state.signs, **seen.measures})
+    state, named = _silent(state, seen)
+    after, effects = _look(state, tick)
+    return after, (*effects, *named)
+
+
+def _look(state: State, tick: w.Tick) -> Result:
+    """Look at what a tick shows, the gravest first; if all is well, deliver its time."""
+    seen = tick.summary
+    if seen.device_state is not None and seen.device_state not in _SOUND:
+        name = _state_name(seen.device_state)
+        return _failed(_deliver(state, tick), w.DeviceFailed(f"{name}-{seen.fault_code}"))
     if not state.on_device or state.finishing:
         return state, ()
+    guard = gravest(state.guards)
+    if guard is not None and guard.action == "stop":
+        state = _deliver(state, tick)
+        return _end(state, "stopped_safety", "guard", guard.code, w.StopDevice(1))
     values = {**seen.measures, "telemetry_gap_s": seen.gap_s}
     fired = tripped(state.program.course.during, values)
     if fired is not None and (fired.rule.action == "stop" or state.phase == "running"):
-        return _fire(state, fired)
-    if state.phase == "running":
-        return _run(state, tick)
-    return _rest(state, seen)
+        return _fire(_deliver(state, tick), fired)
+    if state.phase == "running" and (left := _left(state, seen)) is not None:
+        return left(_deliver(state, tick))
+    if guard is not None and state.phase == "running":
+        return _trip(_deliver(state, tick), "guard", guard.code)
+    return _run(state, tick) if state.phase == "running" else _rest(state, seen)
+
+
+def _left(state: State, seen: w.Summary) -> Callable[[State], Result] | None:
+    """Return what to do where the device no longer runs, None where it does."""
+    device = seen.device_state
+    if device is None or device == DeviceState.RUNNING or state.t_s - state.since <= GRACE_S:
+        return None
+    if device == DeviceState.HOLD:
+        return lambda now: _trip(now, "device", f"device_held-{seen.fault_code}")
+    gone = w.DeviceFailed(f"left_running-{_state_name(device)}")
+    return lambda now: _failed(now, gone)
+
+
+def _state_name(number: int) -> str:
+    known = number in DeviceState.__members__.values()
+    return DeviceState(number).name.lower() if known else f"unknown_state_{number}"
+
+
+def _silent(state: State, seen: w.Summary) -> Result:
+    """Name, once each, the streams that are not required and have fallen silent."""
+    new = [name for name in seen.silent if name not in state.silent]
+    if not new:
+        return state, ()
+    effects = tuple(
+        w.Append(
+            DeviationRaised(
+                category="stream_silent",
+                detail=f"{name}: no rows, or the same values again and again",
+                session=state.program.session,
+            )
+        )
+        for name in new
+    )
+    return changed(state, silent=state.silent | set(new)), effects
+
+
+def _deliver(state: State, tick: w.Tick, seconds: float | None = None) -> State:
+    """Count `seconds` of a tick, by default all, as delivered in the current block."""
+    if not state.delivering:
+        return state
+    here = min(tick.dt_s if seconds is None else seconds, state.left_s)
+    sums = state.sums
+    if tick.summary.measures and here > 0:
+        sums = dict(sums)
+        for name, value in tick.summary.measures.items():
+            if math.isfinite(value):
+                total, weight = sums.get(name, (0.0, 0.0))
+                sums[name] = (total + value * here, weight + here)
+    left = max(0.0, state.left_s - here)
+    return changed(state, left_s=left, delivered_s=state.delivered_s + here, sums=sums)
 
 
 def _run(state: State, tick: w.Tick) -> Result:
-    device = tick.summary.device_state
-    if device is not None and device != DeviceState.RUNNING and state.t_s - state.since > GRACE_S:
-        if device == DeviceState.HOLD:
-            return _hold_for(state, "device", f"device_held-{tick.summary.fault_code}")
-        return _failed(state, w.DeviceFailed(f"left_running-{DeviceState(device).name.lower()}"))
-    state = _with(state, left_s=state.left_s - tick.dt_s, delivered_s=state.delivered_s + tick.dt_s)
+    """Deliver a tick, over as many blocks as it covers."""
     effects: Effects = ()
-    while state.phase == "running" and state.on_device and state.left_s <= _EPS:
-        if state.finishing:
+    left_s = tick.dt_s
+    while state.delivering:
+        here = min(left_s, state.left_s)
+        state = _deliver(state, tick, here)
+        left_s -= here
+        if state.left_s > _EPS:
             break
-        carry = max(0.0, -state.left_s)
-        state = _with(state, delivered_s=state.delivered_s - carry)
-        state, more = _leave(state, carry)
+        state, more = _leave(state)
         effects = (*effects, *more)
-        if state.on_device and not state.finishing and not state.final:
-            state = _with(state, delivered_s=state.delivered_s + carry)
     return state, effects
 
 
 def _rest(state: State, seen: w.Summary) -> Result:
-    """Wait, while pausing, until the device has come to rest."""
-    if state.phase != "pausing":
-        return state, ()
-    if seen.device_state == DeviceState.HOLD and seen.speed_m_s <= MOVING_M_S:
-        return _with(state, phase="held"), (_moved(state, "held", "at_rest"),)
-    if state.t_s - state.since > REST_WITHIN_S:
+    """Wait, while pausing, until the device has come to rest; see, while held, that it stays."""
+    held = state.phase == "held"
+    resting = seen.device_state == DeviceState.HOLD and seen.speed_m_s <= MOVING_M_S
+    if resting and not held:
+        return changed(state, phase="held"), (_moved(state, "held", "at_rest"),)
+    moves = held and seen.device_state is not None and seen.speed_m_s > MOVING_M_S
+    if moves or (not held and state.t_s - state.since > REST_WITHIN_S):
         return _end(state, "stopped_safety", "interlock", "no_rest", w.StopDevice(0))
     return state, ()
 
@@ -387,15 +381,25 @@ def _rest(state: State, seen: w.Summary) -> Result:
 def _hold(state: State, hold: w.Hold) -> Result:
     if state.phase != "running":
         return state, (w.Notice("Nothing runs that could be held."),)
-    return _hold_for(state, "operator", hold.code)
+    code, text = reasons.coded(reasons.HOLD, hold.code, hold.text)
+    return _hold_for(state, "operator", code, text)
 
 
-def _hold_for(state: State, cause: str, code: str) -> Result:
+def _hold_for(state: State, cause: str, code: str, reason: str | None = None) -> Result:
     if not state.on_device or state.finishing:
-        moved = _moved(state, "held", cause, code)
-        return _with(state, phase="held"), (w.Notice("Held."), moved)
-    moved = _moved(state, "pausing", cause, code)
-    return _with(state, phase="pausing", since=state.t_s), (w.HoldDevice(), moved)
+        moved = _moved(state, "held", cause, code, reason)
+        return changed(state, phase="held"), (w.Notice("Held."), moved)
+    moved = _moved(state, "pausing", cause, code, reason)
+    return changed(state, phase="pausing", since=state.t_s), (w.HoldDevice(), moved)
+
+
+def _trip(state: State, cause: str, code: str) -> Result:
+    """Hold because of a guard or of the device itself; end where that came too often."""
+    times = state.trips.get(code, 0) + 1
+    state = changed(state, trips={**state.trips, code: times})
+    if times >= REPEATS:
+        return _end(state, "stopped_safety", cause, f"{code}.repeated", w.StopDevice(1))
+    return _hold_for(state, cause, code)
 
 
 def _fire(state: State, fired: Tripped) -> Result:
@@ -409,21 +413,25 @@ def _fire(state: State, fired: Tripped) -> Result:
 def _resume(state: State, resume: w.Resume) -> Result:
     if state.phase != "held":
         return state, (w.Notice("Only a session that is held can be resumed."),)
-    if not resume.reason.strip():
+    code, text = reasons.coded(reasons.RESUME, resume.code, resume.reason)
+    if code == "other" and text is None:
         return state, (w.Notice("A resume needs a reason."),)
+    if state.guards and state.on_device:
+        seen = ", ".join(f"{name} ({value:g})" for name, value in state.guards.items())
+        return state, (w.Notice(f"A guard still trips: {seen}."),)
     fired = tripped(state.program.course.during, state.signs)
     if fired is not None:
         again = f"recheck-{fired.rule.sign}"
         waiting = {**state.waiting, again: {}}
         text = f"{fired.rule.sign} = {fired.value:g} still trips {fired.rule.id}; enter it again."
         asked = w.Ask(again, (fired.rule.sign,))
-        return _with(state, waiting=waiting), (w.Notice(text), asked)
-    moved = _moved(state, "running", "operator", "resume", resume.reason)
-    state = _with(state, phase="running", since=state.t_s)
+        return changed(state, waiting=waiting), (w.Notice(text), asked)
+    moved = _moved(state, "running", "operator", code, text)
+    state = changed(state, phase="running", since=state.t_s)
     if not state.on_device or state.finishing:
         return state, (moved,)
     # targets start from rest: whatever the block wants is sent anew
-    state, effects = _command(_with(state, targets={}))
+    state, effects = _command(changed(state, targets={}))
     return state, (moved, w.ResumeDevice(), *effects)
 
 
@@ -431,10 +439,11 @@ def _answered(state: State, given: w.Answered) -> Result:
     if given.block not in state.waiting:
         return state, (w.Notice(f"No prompt of {given.block} is open."),)
     measured = state.waiting[given.block]
+    entered, remarks = _finite(given.values)
     waiting = {name: signs for name, signs in state.waiting.items() if name != given.block}
-    noted = _noted(state, given.block, given.values)
-    state = _with(state, waiting=waiting, signs={**state.signs, **given.values})
-    fired = tripped(state.program.course.during, given.values)
+    noted = (*remarks, *_noted(state, given.block, entered))
+    state = changed(state, waiting=waiting, signs={**state.signs, **entered})
+    fired = tripped(state.program.course.during, entered)
     if fired is not None and state.finishing:
         noted = (*noted, _afterwards(state, fired))
     elif fired is not None:
@@ -443,7 +452,7 @@ def _answered(state: State, given: w.Answered) -> Result:
             return ended, (effects[0], *noted, *effects[1:])
     kinds = {block.id: block.kind for block in state.program.course.blocks}
     kind = kinds.get(given.block, "")
-    state, judged = _judge(state, kind, {**measured, **given.values})
+    state, judged = _judge(state, kind, {**measured, **entered})
     if state.finishing and not state.waiting:
         state, ended_by = _end(state, "completed", "program", "done")
         return state, (*noted, *judged, *ended_by)
@@ -488,7 +497,7 @@ def _judge(state: State, kind: str, values: Mapping[str, float]) -> Result:
         if proposal.confirm:
             number = state.proposed + 1
             open_now = {**state.proposals, number: proposal}
-            state = _with(state, proposals=open_now, proposed=number)
+            state = changed(state, proposals=open_now, proposed=number)
             asked = w.Propose(
                 number, proposal.parameter, proposal.old, proposal.proposed, proposal.rule
             )
@@ -501,7 +510,7 @@ def _judge(state: State, kind: str, values: Mapping[str, float]) -> Result:
 
 def _accept(state: State, proposal: Proposal, value: float, *, by: str) -> Result:
     adapted = _adapted(state, proposal, accepted=True, by=by)
-    state = _with(
+    state = changed(
         state,
         levels={**state.levels, proposal.parameter: value},
         changed={**state.changed, proposal.parameter: state.t_s},
@@ -516,14 +525,16 @@ def _decide(state: State, given: w.Decide) -> Result:
     proposal = state.proposals.get(given.number)
     if proposal is None:
         return state, (w.Notice("That proposal is not open."),)
+    if given.value is not None and not math.isfinite(given.value):
+        return state, (w.Notice("That value is no number."),)
     others = {n: p for n, p in state.proposals.items() if n != given.number}
-    state = _with(state, proposals=others)
+    state = changed(state, proposals=others)
     if given.value is None and given.accepted:
         return _accept(state, proposal, proposal.proposed, by=given.by)
     refused = _adapted(state, proposal, accepted=False, by=given.by)
     if given.value is None:
         return state, (refused,)
-    value = round(clamp(state.program.course, proposal.parameter, given.value), 4)
+    value = clamp(state.program.course, proposal.parameter, given.value)
     own = dataclasses.replace(proposal, proposed=value, rule="override")
     state, effects = _accept(state, own, value, by=given.by)
     return state, (refused, *effects)
@@ -536,8 +547,8 @@ def _adapted(state: State, proposal: Proposal, *, accepted: bool, by: str) -> w.
             t_s=round(state.t_s, 3),
             parameter=proposal.parameter,
             inputs=dict(proposal.inputs),
-            old=round(proposal.old, 4),
-            proposed=round(proposal.proposed, 4),
+            old=proposal.old,
+            proposed=proposal.proposed,
             accepted=accepted,
             by=by,
             rule=proposal.rule,

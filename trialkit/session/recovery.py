@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-from trialkit.record.journal import Sealed, seal
-from trialkit.record.kinds import DeviationRaised, SessionClosed, SessionTransition, TelemetrySealed
+from pathlib import Path
+
+from trialkit.record.chain import Event
+from trialkit.record.journal import MANIFEST, SUFFIX, Sealed, read_manifest, seal
+from trialkit.record.kinds import (
+    DeviationRaised,
+    Dose,
+    SessionClosed,
+    SessionTransition,
+    TelemetrySealed,
+)
 from trialkit.record.state import SessionState
+from trialkit.session import inputs
+from trialkit.session.deviations import find_deviations, reached_after
 from trialkit.session.dose import NOTHING, delivered
+from trialkit.session.program import make_course
 from trialkit.session.runner import SessionOutcome
 from trialkit.study import Study
 
 CODE = "power_loss_recovered"
+_KINDS = (
+    "session.transition",
+    "session.prompt",
+    "session.command",
+    "session.adapted",
+    "session.telemetry_sealed",
+    "deviation.raised",
+)
 
 
 def recover(study: Study) -> list[SessionOutcome]:
     """Seal and close every session that is open in the record.
 
-    Each journal is kept up to its last good frame. What was lost is a deviation event. The
-    dose is computed from the telemetry that was kept, and the status is ``recovered``.
+    Each journal is kept up to its last good frame, the input log up to its last good line.
+    What was lost is a deviation event. The dose is computed from the telemetry that was kept,
+    and the status is ``recovered``.
 
     Returns
     -------
@@ -37,30 +58,24 @@ def recover(study: Study) -> list[SessionOutcome]:
 
 def _recover(study: Study, session: SessionState) -> SessionOutcome:
     events = list(
-        study.record.read(
-            kinds=["session.transition", "session.prompt", "session.telemetry_sealed"],
-            subject=session.usubjid,
-            after=session.opened_seq or 0,
-        )
+        study.record.read(kinds=_KINDS, subject=session.usubjid, after=session.opened_seq or 0)
     )
-    phase, t_s, logged, sealed_before = "planned", 0.0, 0.0, False
+    events = [event for event in events if event.payload.get("session") == session.session]
+    phase, t_s, logged = "planned", 0.0, 0.0
     for event in events:
-        payload = event.payload
-        if payload["session"] != session.session:
-            continue
         if event.kind == "session.transition":
-            phase, t_s = str(payload["new"]), float(payload["t_s"])
-        elif event.kind == "session.telemetry_sealed":
-            sealed_before = True
-        elif "minutes" in payload["values"]:
-            logged += float(payload["values"]["minutes"])
+            phase, t_s = str(event.payload["new"]), float(event.payload["t_s"])
+        elif event.kind == "session.prompt" and "minutes" in event.payload["values"]:
+            logged += float(event.payload["values"]["minutes"])
+    sealed_before = any(event.kind == "session.telemetry_sealed" for event in events)
     folder = study.folder / "telemetry" / session.session
-    sealed = seal(folder, session=session.session, status="recovered") if folder.is_dir() else None
+    sealed = _seal(folder, session.session) if folder.is_dir() else None
     begun = sealed is not None and bool(sealed.files)
     dose = delivered(folder, logged_minutes=logged) if begun else NOTHING
     before = study.state.seq
     with study.batch():
         _append(study, session, phase, t_s, None if sealed_before else sealed)
+        _deviations(study, session, events, dose, logged)
         study.append(
             SessionClosed(
                 session=session.session,
@@ -75,6 +90,42 @@ def _recover(study: Study, session: SessionState) -> SessionOutcome:
         )
     n = study.state.seq - before
     return SessionOutcome(session.session, "recovered", dose, n, CODE)
+
+
+def _deviations(
+    study: Study, session: SessionState, events: list[Event], dose: Dose, logged: float
+) -> None:
+    """Append the deviations that events and dose show, but none of a category twice."""
+    protocol = next((p for p in study.protocols.values() if p.id == session.protocol), None)
+    if protocol is None:
+        return
+    known = {e.payload["category"] for e in events if e.kind == DeviationRaised.kind}
+    course = make_course(protocol)
+    found = find_deviations(
+        course,
+        [event.model() for event in events],
+        dose,
+        reached_after(course, 60.0 * max(0.0, dose.minutes - logged)),
+        session=session.session,
+        day=session.day,
+    )
+    for deviation in found:
+        if deviation.category not in known:
+            study.append(deviation, subject=session.usubjid)
+
+
+def _seal(folder: Path, session: str) -> Sealed:
+    if (folder / MANIFEST).is_file() and not list(folder.glob(f"*{SUFFIX}")):
+        return read_manifest(folder)
+    log, lost = inputs.keep_good_lines(folder / inputs.NAME)
+    return seal(
+        folder,
+        session=session,
+        status="recovered",
+        beside={inputs.NAME: log.lines} if log is not None else None,
+        clock=log.clock if log is not None else (),
+        lost_bytes=lost,
+    )
 
 
 def _append(
@@ -97,7 +148,7 @@ def _append(
         study.append(
             DeviationRaised(
                 category="telemetry_loss",
-                detail=f"{sealed.lost_bytes} bytes after the last good frame were not kept",
+                detail=f"{sealed.lost_bytes} bytes after the last good frame or line were not kept",
                 day=session.day,
                 session=session.session,
             ),

@@ -6,18 +6,16 @@ import contextlib
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from device_interface.contract import FAILED, MOVING_M_S, Block, DeviceState, Setpoints
+from device_interface.contract import FAILED, MOVING_M_S, DeviceState, Setpoints
 from device_interface.errors import DeviceFaulted, DeviceRefused, LinkLost
 from device_interface.link import Link, open_link
 from trialkit._clock import RealClock
-from trialkit.errors import DeviceError, StorageRefused
-from trialkit.record.journal import JournalWriter, discard, seal, telemetry_schema
+from trialkit.errors import DeviceError
 from trialkit.record.kinds import (
     DeviationRaised,
     Dose,
@@ -25,12 +23,16 @@ from trialkit.record.kinds import (
     SessionClosed,
     SessionOpened,
     TelemetrySealed,
+    Timing,
 )
 from trialkit.session import words as w
+from trialkit.session.deviations import find_deviations, reached
 from trialkit.session.dose import delivered
+from trialkit.session.lateness import Lateness
 from trialkit.session.machine import State, start, step
 from trialkit.session.operator import AttendingOperator, Operator, View
 from trialkit.session.prepare import Prepared, prepare, require_capable
+from trialkit.session.recording import Recorder, head_of, make_folder
 from trialkit.session.summary import Summariser
 from trialkit.study import Study
 
@@ -39,12 +41,15 @@ TICK_S = 0.1
 _LOCKSTEP_S = 1.0
 _STRIDE_S = 120.0
 _REST_S = 8.0
+_YIELD_S = 0.005
+_URGENT = (w.StopDevice, w.HoldDevice)
+_SAME_DEVICE = ("vendor", "model", "serial", "firmware")
 _OFF = frozenset({DeviceState.DISCONNECTED, DeviceState.DISARMED}) | FAILED
 
 
 @dataclass(frozen=True)
 class SessionOutcome:
-    """How a session ended.
+    """How a session ended; `timing` is the lateness of its loop, in real time.
 
     `interrupted` says that Ctrl-C or SIGTERM ended it: whoever runs many should end too.
     """
@@ -55,11 +60,24 @@ class SessionOutcome:
     n_events: int
     code: str | None = None
     interrupted: bool = False
+    timing: Timing | None = None
 
     @property
     def completed(self) -> bool:
         """True where everything was delivered."""
         return self.status == "completed"
+
+
+@dataclass(frozen=True)
+class StreamShown:
+    """What a display may show of one stream; `rate_hz` is measured over two seconds."""
+
+    name: str
+    rows: int
+    gaps: int
+    rate_hz: float
+    required: bool
+    silent: bool
 
 
 @dataclass(frozen=True)
@@ -78,6 +96,7 @@ class Progress:
     rows: int
     gaps: int
     waiting: tuple[str, ...]
+    streams: tuple[StreamShown, ...] = ()
 
 
 def run_session(
@@ -92,6 +111,7 @@ def run_session(
     operator: Operator | None = None,
     progress: Callable[[Progress], None] | None = None,
     reason: str | None = None,
+    required_streams: Sequence[str] = (),
 ) -> SessionOutcome:
     """Run a session of a participant from screening to sealed telemetry.
 
@@ -115,6 +135,9 @@ def run_session(
         Called with a `Progress` after each tick.
     reason : str, optional
         Why the session lies outside its window; recorded as a deviation.
+    required_streams : sequence of str
+        Streams of the device that the session cannot do without, besides those that its
+        rules and guards look at.
 
     Returns
     -------
@@ -140,7 +163,7 @@ def run_session(
                 f"the device is not ready: {'; '.join(problems)}.", remedy="Clear these first."
             )
         with study.batch() if rate == "stride" else contextlib.nullcontext():
-            run = _Run(study, usubjid, prepared, link, rate, operator, progress)
+            run = _Run(study, usubjid, prepared, link, rate, operator, progress, required_streams)
             return run.go(number, day, reason)
     finally:
         link.close()
@@ -158,6 +181,7 @@ class _Run:
         rate: Rate,
         operator: Operator | None,
         progress: Callable[[Progress], None] | None,
+        required_streams: Sequence[str],
     ) -> None:
         self._study = study
         self._usubjid = usubjid
@@ -169,10 +193,12 @@ class _Run:
         self._progress = progress
         self._state: State = start(prepared.program)
         self._session = prepared.program.session
-        self._stream = link.capability.streams[0]
-        self._summariser = Summariser(self._stream)
+        signs = {rule.sign for rule in prepared.program.course.during}
+        streams = link.capability.streams
+        self._summariser = Summariser(streams, signs, required_streams)
         self._token = 0
         self._n_events = 0
+        self._told: list[Payload] = []
         self._inputs: deque[w.Input] = deque()
         self._asked: dict[str, tuple[str, ...]] = {}
         self._proposed: dict[int, w.Propose] = {}
@@ -181,13 +207,17 @@ class _Run:
         self._last = w.Summary(0)
         self._interrupted = False
         self._seen_ns = study.clock.monotonic_ns()
-        self._journal: JournalWriter | None = None
+        self._due_ns = self._seen_ns
+        self._lateness = Lateness()
+        self._recorder: Recorder | None = None
 
     # --- the whole -----------------------------------------------------------------------
 
     def go(self, number: int, day: int, reason: str | None) -> SessionOutcome:
         """Run to the end and close the session."""
-        folder = self._open_folder()
+        folder = self._study.folder / "telemetry" / self._session
+        make_folder(folder)
+        conformance = self._conformance()
         self._append(
             SessionOpened(
                 session=self._session,
@@ -197,6 +227,7 @@ class _Run:
                 device=self._link.capability.identity(),
                 planned_minutes=round(self._prepared.protocol.planned_minutes, 3),
                 therapist=self._study.actor,
+                conformance=conformance,
             )
         )
         if self._prepared.deviation:
@@ -208,32 +239,58 @@ class _Run:
                 reason,
             )
         try:
-            self._journal = JournalWriter(folder / f"{self._stream.name}.tkj", self._schema())
+            hashed = self._study.state.protocol_hashes[self._prepared.protocol.arm]
+            self._recorder = Recorder(
+                folder,
+                self._session,
+                self._link.capability.streams,
+                head_of(self._state, hashed, number=number, conformance=conformance),
+                self._study.clock,
+                real=self._real,
+                stride=self._stride,
+            )
             with self._signals():
                 self._loop()
             self._come_to_rest()
-            self._journal.close(sync=not self._stride)
         except BaseException:
             self._link.stop(1)
-            if self._journal is not None:
-                discard(self._journal)
+            if self._recorder is not None:
+                self._recorder.discard()
             with contextlib.suppress(DeviceError):
                 self._link.wait(1.5)
             raise
-        return self._close(folder, number, day)
+        return self._close(self._recorder, number, day)
 
-    def _close(self, folder: Path, number: int, day: int) -> SessionOutcome:
+    def _conformance(self) -> str | None:
+        """Return the hash of the newest conformance record of this device, where there is one."""
+        if not self._study.state.counts["device.checked"]:
+            return None
+        own = self._link.capability.identity()
+        found = None
+        for event in self._study.record.read(kinds=["device.checked"]):
+            device = event.payload.get("device")
+            if isinstance(device, dict) and all(device.get(k) == own[k] for k in _SAME_DEVICE):
+                found = event.hash
+        return found
+
+    def _close(self, recorder: Recorder, number: int, day: int) -> SessionOutcome:
         status = self._state.phase
-        sealed = seal(folder, session=self._session, status=status)
+        sealed = recorder.finish(status)
         self._append(
             TelemetrySealed(
                 session=self._session,
-                folder=folder.relative_to(self._study.folder).as_posix(),
+                folder=sealed.folder.relative_to(self._study.folder).as_posix(),
                 manifest_sha256=sealed.manifest_sha256,
                 files=sealed.files,
             )
         )
-        dose = delivered(folder, logged_minutes=self._logged_minutes)
+        dose = delivered(sealed.folder, logged_minutes=self._logged_minutes)
+        course, done = self._prepared.program.course, reached(self._state)
+        for deviation in find_deviations(
+            course, self._told, dose, done, session=self._session, day=day
+        ):
+            self._append(deviation)
+        timing = self._lateness.timing() if self._real else None
         self._append(
             SessionClosed(
                 session=self._session,
@@ -243,17 +300,25 @@ class _Run:
                 dose=dose,
                 dose_source="telemetry",
                 code=self._state.code,
+                timing=timing,
             )
         )
         return SessionOutcome(
-            self._session, status, dose, self._n_events, self._state.code, self._interrupted
+            self._session,
+            status,
+            dose,
+            self._n_events,
+            self._state.code,
+            self._interrupted,
+            timing,
         )
 
     def _loop(self) -> None:
         self._feed(w.Ready())
         prompts = self._prepared.protocol.session.screening
         values = self._operator.screen(prompts, self._view())
-        self._seen_ns = self._study.clock.monotonic_ns()
+        self._seen_ns = self._due_ns = self._study.clock.monotonic_ns()
+        self._pass_time(TICK_S)  # the guards see the device before it is armed
         self._feed(w.Begin(values))
         while not self._state.final:
             self._hear_people()
@@ -325,31 +390,36 @@ class _Run:
         return max(0.01, min(limit, state.due_s, self._operator.due_s(state.t_s)))
 
     def _pass_time(self, seconds: float) -> bool:
-        """Let time pass; return False where the device is gone."""
+        """Let time pass; return False where the device is gone.
+
+        In real time ticks are due on a grid of `TICK_S`, and all time counts.
+        """
+        late = 0.0
         try:
-            passed, blocks = self._link.wait(seconds)
+            if not self._real:
+                passed, blocks = self._link.wait(seconds)
+            else:
+                clock = self._study.clock
+                self._due_ns += round(TICK_S * 1e9)
+                _, blocks = self._link.wait(
+                    max(_YIELD_S, (self._due_ns - clock.monotonic_ns()) / 1e9)
+                )
+                now = clock.monotonic_ns()
+                late, self._due_ns = (now - self._due_ns) / 1e9, max(self._due_ns, now)
+                passed, self._seen_ns = (now - self._seen_ns) / 1e9, now
+                self._lateness.add(late)
         except LinkLost as lost:
             self._feed(w.DeviceFailed("link_lost", lost.message))
             return False
-        if self._real:  # all time counts, also what this loop itself took
-            now = self._study.clock.monotonic_ns()
-            passed, self._seen_ns = (now - self._seen_ns) / 1e9, now
-        self._keep(blocks)
-        self._last = self._summariser.summary(blocks, passed)
+        if self._recorder is not None:
+            self._recorder.keep(blocks)
+        self._last = self._summariser.summary(blocks, passed, max(0.0, late))
         if self._interrupted:  # the device was stopped by the signal: that is why it is not running
             self._feed(w.Stop("operator", "interrupt"))
         self._feed(w.Tick(passed, self._last))
         if self._progress is not None:
             self._progress(self._shown())
         return True
-
-    def _keep(self, blocks: list[Block]) -> None:
-        if self._journal is None:
-            return
-        for block in blocks:
-            self._journal.append(block.seq, block.t_device_ns, block.t_host_ns, block.values)
-        if self._real:
-            self._journal.sync_if_due()
 
     def _shown(self) -> Progress:
         state = self._state
@@ -367,16 +437,30 @@ class _Run:
             self._summariser.rows,
             self._summariser.gaps,
             tuple(prompt for prompts in self._asked.values() for prompt in prompts),
+            tuple(
+                StreamShown(name, s.rows, s.gaps, s.rate_hz, s.required, s.silent)
+                for name, s in self._summariser.watches.items()
+            ),
         )
 
     # --- effects -------------------------------------------------------------------------
 
     def _feed(self, given: w.Input) -> None:
-        """Give the machine an input, and do what it says, in order, until nothing is left."""
+        """Give the machine an input, and do what it says, in order, until nothing is left.
+
+        The input is written to the log before anything that follows from it, except for a
+        hold or a stop, which come before anything is written.
+        """
         self._inputs.append(given)
         while self._inputs:
-            self._state, effects = step(self._state, self._inputs.popleft())
-            for effect in effects:
+            one = self._inputs.popleft()
+            self._state, effects = step(self._state, one)
+            urgent = effects[:1] if effects and isinstance(effects[0], _URGENT) else ()
+            for effect in urgent:
+                self._do(effect)
+            if self._recorder is not None:
+                self._recorder.inputs.given(one)
+            for effect in effects[len(urgent) :]:
                 self._do(effect)
 
     def _do(self, effect: w.Effect) -> None:
@@ -406,10 +490,19 @@ class _Run:
                 self._operator.tell(text)
 
     def _arm(self) -> None:
+        begin = self._study.clock.monotonic_ns()
         self._token = self._link.arm()
+        self._excuse(begin)
 
     def _resume(self) -> None:
+        begin = self._study.clock.monotonic_ns()
         self._token = self._link.resume()
+        self._excuse(begin)
+
+    def _excuse(self, since_ns: int) -> None:
+        """Move the grid: the time that a device takes to arm is not our own lateness."""
+        if self._real:
+            self._due_ns += self._study.clock.monotonic_ns() - since_ns
 
     def _try(self, verb: Callable[[], None]) -> None:
         """Call the device; what it refuses here it can only refuse because it has failed."""
@@ -422,6 +515,8 @@ class _Run:
 
     def _send(self, send: w.Send) -> None:
         setpoints = Setpoints(dict(send.values), dict(send.rates), self._token)
+        if self._recorder is not None:
+            self._recorder.inputs.sent(send)
         try:
             self._link.apply(setpoints)
         except DeviceRefused as refused:
@@ -434,32 +529,9 @@ class _Run:
     def _append(self, payload: Payload, reason: str | None = None) -> None:
         self._study.append(payload, subject=self._usubjid, reason=reason)
         self._n_events += 1
+        self._told.append(payload)
 
-    # --- files and signals ---------------------------------------------------------------
-
-    def _open_folder(self) -> Path:
-        folder = self._study.folder / "telemetry" / self._session
-        try:
-            if folder.exists():  # left by a session that the record does not know
-                aside = 1
-                while folder.with_name(f"{folder.name}.orphan-{aside}").exists():
-                    aside += 1
-                folder.rename(folder.with_name(f"{folder.name}.orphan-{aside}"))
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise StorageRefused(
-                f"{folder} cannot be made: {error.strerror}.", remedy="Free the disk."
-            ) from error
-        return folder
-
-    def _schema(self) -> Any:
-        rate = self._stream.rate_hz
-        meta = {
-            "session": self._session,
-            "stream": self._stream.name,
-            "rate_hz": "" if rate is None else f"{rate:g}",
-        }
-        return telemetry_schema([(c.name, c.unit, c.kind) for c in self._stream.channels], meta)
+    # --- signals -------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

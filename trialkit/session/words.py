@@ -19,8 +19,11 @@ class Summary:
     """Telemetry of one tick in a few numbers.
 
     `device_state` is that of the last row; `fault_code` is the last one of the tick that is
-    not 0; `gap_s` is the time without rows up to now; `measures` holds the signs that the
-    device itself delivers.
+    not 0; `gap_s` is the time without rows up to now, of the required stream that has waited
+    longest; `late_s` is how late this tick came; `measures` holds the signs that the device
+    itself delivers; `guards` holds what the watch over the rows saw, by code (see
+    `trialkit.session.guards`), with the value that it saw; `silent` names the streams that
+    are not required and have fallen silent.
     """
 
     rows: int
@@ -28,7 +31,10 @@ class Summary:
     fault_code: int = 0
     speed_m_s: float = 0.0
     gap_s: float = 0.0
+    late_s: float = 0.0
     measures: Mapping[str, float] = field(default_factory=dict)
+    guards: Mapping[str, float] = field(default_factory=dict)
+    silent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,24 +59,27 @@ class Tick:
 
 @dataclass(frozen=True)
 class Hold:
-    """A person wants the device to come to rest."""
+    """A person wants the device to come to rest; `code` is one of `reasons.HOLD`."""
 
     code: str = "operator"
+    text: str = ""
 
 
 @dataclass(frozen=True)
 class Resume:
-    """A person wants to go on; `reason` is required."""
+    """A person wants to go on; `code` is one of `reasons.RESUME`, ``other`` needs a `reason`."""
 
-    reason: str
+    reason: str = ""
+    code: str = "other"
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Stop now, for good."""
+    """Stop now, for good; `code` is one of `reasons.STOP`. A stop is never refused."""
 
     who: Who = "operator"
-    code: str = "stop"
+    code: str = "operator"
+    text: str = ""
 
 
 @dataclass(frozen=True)
