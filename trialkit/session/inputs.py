@@ -19,7 +19,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +126,18 @@ def _text(entry: Mapping[str, Any]) -> str:
 def decision_model(course: Course) -> str:
     """Return the hash of everything that decides: scheme, rules, envelope, limits, guards."""
     protocol = course.protocol.model_dump(
-        mode="json", include={"progression", "adaptation", "limits", "stop_rules"}
+        mode="json", include={"adaptation", "limits", "stop_rules"}
     )
+    rules = [asdict(rule) for rule in course.rules]
     return sha256_json(
-        {"scheme": SCHEME, "protocol": protocol, "guards": guard_table(), "repeats": REPEATS}
+        {
+            "scheme": SCHEME,
+            "rules": rules,
+            "changes_per_block": course.changes_per_block,
+            "protocol": protocol,
+            "guards": guard_table(),
+            "repeats": REPEATS,
+        }
     )
 
 
