@@ -31,7 +31,9 @@ GROUPS: tuple[str, ...] = (
     "report",
     "evidence",
     "session",
+    "device",
     "preview",
+    "supervise",
     "demo",
 )
 

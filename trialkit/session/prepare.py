@@ -52,7 +52,7 @@ def prepare(study: Study, usubjid: str, *, number: int, day: int, reason: str | 
             f"{usubjid} is in arm {arm.label}, whose sessions are not on a device.",
             remedy="Log the session instead: `trialkit log-session`.",
         )
-    _require_staff(study, protocol)
+    require_staff(study, protocol)
     if number > protocol.planned_sessions:
         raise OutOfRange(
             f"session {number}: the protocol plans sessions 1 to {protocol.planned_sessions}.",
@@ -75,17 +75,22 @@ def _require_ended(study: Study, usubjid: str) -> None:
         )
 
 
-def _require_staff(study: Study, protocol: Protocol) -> None:
-    """Refuse one session more than the staffing rule gives the therapist who acts.
+def require_staff(study: Study, *protocols: Protocol) -> None:
+    """Refuse more sessions than the staffing rule gives the therapist who acts.
 
-    The rule is the strictest of the protocols involved: that of the new session and those of
-    the therapist's open ones.
+    The rule is the strictest of the protocols involved: those of the new sessions, one each,
+    and those of the therapist's open ones.
+
+    Raises
+    ------
+    RefusedError
+        If there would be more than that.
     """
     active = [s for s in study.state.open_sessions if s.therapist == study.actor]
     by_id = {p.id: p.staffing.max_participants_per_therapist for p in study.protocols.values()}
     involved = [by_id[s.protocol] for s in active if s.protocol in by_id]
-    allowed = min([protocol.staffing.max_participants_per_therapist, *involved])
-    if len(active) >= allowed:
+    allowed = min([*involved, *(p.staffing.max_participants_per_therapist for p in protocols)])
+    if len(active) + len(protocols) > allowed:
         shown = ", ".join(s.session for s in active)
         raise RefusedError(
             f"{study.actor} has {len(active)} active session(s) ({shown}) and the protocol "

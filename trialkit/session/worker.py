@@ -1,0 +1,197 @@
+"""The process of one supervised session: it reads the study, and its supervisor writes.
+
+A study has one writer. The worker opens it for reading and hands each event to the
+supervisor, which appends it and says so; nothing is acknowledged before it is in the
+record. Where the supervisor is gone, the worker stops its device and ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, cast
+
+from trialkit._clock import Clock, RealClock, SimulatedClock
+from trialkit.errors import SessionEnded, StorageRefused, TrialkitError
+from trialkit.record.chain import Event
+from trialkit.record.kinds import Payload
+from trialkit.session.operator import AttendingOperator, View
+from trialkit.session.runner import Progress, SessionOutcome, run_session
+from trialkit.session.words import Input
+from trialkit.study import Study
+
+_SHOW_S = 0.25
+
+
+@dataclass(frozen=True)
+class Job:
+    """One session to run, with all that its process needs to know.
+
+    `speed` is in simulated seconds a second, 0 as fast as possible, None in real time.
+    """
+
+    folder: Path
+    actor: str
+    usubjid: str
+    number: int
+    day: int
+    device: str = "simulated"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    answers: Mapping[str, float] = field(default_factory=dict)
+    speed: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An error of the tree, as it crosses from one process to another."""
+
+    code: str
+    exit_status: int
+    message: str
+    remedy: str
+
+    @classmethod
+    def of(cls, error: TrialkitError) -> Failed:
+        """Return what crosses of an error."""
+        return cls(error.code, error.exit_status, error.message, error.remedy)
+
+    def error(self) -> TrialkitError:
+        """Return the error again."""
+        return _by_code(TrialkitError).get(self.code, TrialkitError)(
+            self.message, remedy=self.remedy
+        )
+
+
+def _by_code(root: type[TrialkitError]) -> dict[str, type[TrialkitError]]:
+    found = {root.code: root}
+    for kind in root.__subclasses__():
+        found |= _by_code(kind)
+    return found
+
+
+class SupervisedStudy(Study):
+    """A study opened for reading whose events the supervisor appends."""
+
+    rpc: Connection
+
+    def append(
+        self, payload: Payload, *, subject: str | None = None, reason: str | None = None
+    ) -> Event:
+        """Hand the event to the supervisor and wait until it is in the record.
+
+        Raises
+        ------
+        RefusedError
+            As `Study.append`, or where the staffing rule no longer allows the session.
+        StorageRefused
+            If the supervisor is gone.
+        """
+        try:
+            self.rpc.send(("append", payload, subject, reason))
+            answer: Event | Failed = self.rpc.recv()
+        except (EOFError, OSError) as error:
+            raise StorageRefused(
+                "the supervisor is gone, so nothing can be recorded.",
+                remedy="Run `trialkit recover`: it closes the session with what was kept.",
+            ) from error
+        if isinstance(answer, Failed):
+            raise answer.error()
+        self.refresh()
+        return answer
+
+
+class SupervisedOperator(AttendingOperator):
+    """Attends as `AttendingOperator` does, and passes on what the therapist commands."""
+
+    def __init__(self, name: str, commands: Connection, answers: Mapping[str, float]) -> None:
+        super().__init__(name, answers)
+        self._commands = commands
+
+    def commands(self, view: View) -> Sequence[Input]:  # noqa: ARG002
+        """Return the commands that have come."""
+        wanted: list[Input] = []
+        with contextlib.suppress(EOFError, OSError):
+            while self._commands.poll(0):
+                wanted.append(self._commands.recv())
+        return wanted
+
+
+def work(rpc: Connection, commands: Connection, lifeline: int) -> None:
+    """Run one session; its outcome or its error is the last message to the supervisor.
+
+    Parameters
+    ----------
+    rpc : Connection
+        The job comes first, then events and progress go out.
+    commands : Connection
+        Hold, resume and stop of the therapist.
+    lifeline : int
+        A pipe that ends when the supervisor does.
+    """
+    job: Job = rpc.recv()
+    ended = threading.Event()
+    threading.Thread(target=_follow, args=(lifeline, ended), daemon=True).start()
+    try:
+        outcome = _run(job, rpc, commands)
+        ended.set()
+        rpc.send(("done", outcome))
+    except (TrialkitError, KeyboardInterrupt) as error:
+        ended.set()
+        if not isinstance(error, TrialkitError):
+            error = SessionEnded("interrupted before the session began.", remedy="Run it again.")
+        with contextlib.suppress(OSError):
+            rpc.send(("failed", Failed.of(error)))
+
+
+def _run(job: Job, rpc: Connection, commands: Connection) -> SessionOutcome:
+    clock: Clock = RealClock()
+    if job.speed is not None:
+        clock = SimulatedClock(datetime.now(UTC), job.speed or None)
+    shown = 0.0
+
+    def show(progress: Progress) -> None:
+        nonlocal shown
+        if time.monotonic() - shown >= _SHOW_S:
+            shown = time.monotonic()
+            with contextlib.suppress(OSError):
+                rpc.send(("progress", progress))
+
+    with SupervisedStudy.open(job.folder, actor=job.actor, write=False, clock=clock) as study:
+        supervised = cast("SupervisedStudy", study)  # `open` makes one of its own class
+        supervised.rpc = rpc
+        return run_session(
+            supervised,
+            job.usubjid,
+            number=job.number,
+            day=job.day,
+            device=job.device,
+            device_options=job.options,
+            operator=SupervisedOperator(job.actor, commands, job.answers),
+            progress=show,
+            reason=job.reason,
+        )
+
+
+def _follow(lifeline: int, ended: threading.Event) -> None:
+    """Interrupt the session, which stops its device first, as soon as the supervisor is gone."""
+    with contextlib.suppress(OSError):
+        while os.read(lifeline, 1):
+            pass
+    if not ended.is_set():
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def main() -> None:
+    """Run with the numbers of the pipes as arguments."""
+    rpc, commands, lifeline = map(int, sys.argv[1:4])
+    work(Connection(rpc), Connection(commands), lifeline)
