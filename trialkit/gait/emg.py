@@ -67,4 +67,5 @@ def emg_envelope(
             continue
         clean = signal.sosfiltfilt(band, piece - piece.mean(), padlen=padding)
         envelope[run] = signal.sosfiltfilt(smooth, np.abs(clean), padlen=padding)
-    return np.maximum(envelope, 0.0)
+    cut: Floats = np.maximum(envelope, 0.0)
+    return cut

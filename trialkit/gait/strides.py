@@ -64,7 +64,7 @@ class Strides:
     paretic: Side | None
     gaps: int
     irregular: int
-    contacts: Mapping[str, Contacts]
+    contacts: Mapping[Side, Contacts]
 
     @property
     def steps(self) -> int:
@@ -129,12 +129,12 @@ def strides(
             raise UsageError(f"{side!r} is no side.", remedy="Use 'left' or 'right'.")
     time = samples("time_s", time_s)
     n = len(time)
-    force = {
-        "left": samples("force_l_n", force_l_n, n),
-        "right": samples("force_r_n", force_r_n, n),
+    left, right = samples("force_l_n", force_l_n, n), samples("force_r_n", force_r_n, n)
+    both = np.isfinite(left) & np.isfinite(right)
+    force: dict[Side, Floats] = {
+        "left": np.where(both, left, np.nan),
+        "right": np.where(both, right, np.nan),
     }
-    both = force["left"] + force["right"]
-    force = {side: np.where(np.isfinite(both), values, np.nan) for side, values in force.items()}
     contacts = {
         side: foot_contacts(
             time,
@@ -149,28 +149,20 @@ def strides(
         for side, values in force.items()
     }
     belt = None if belt_speed_m_s is None else samples("belt_speed_m_s", belt_speed_m_s, n)
-    toes = {
-        side: samples("toe height", values, n)
-        for side, values in (("left", toe_l_m), ("right", toe_r_m))
-        if values is not None
-    }
+    toes: dict[Side, Floats] = {}
+    if toe_l_m is not None:
+        toes["left"] = samples("toe_l_m", toe_l_m, n)
+    if toe_r_m is not None:
+        toes["right"] = samples("toe_r_m", toe_r_m, n)
+    signals = _Signals(time, force, belt, toes)
     rows, irregular = [], 0
     own, other = contacts[start], contacts["right" if start == "left" else "left"]
     for i in np.flatnonzero(np.diff(own.strike_runs) == 0):
         events = _events(own, other, int(i))
         if events is None:
             irregular += 1
-            continue
-        row = _timing(events, start)
-        if belt is not None:
-            row |= _lengths(time, belt, events, start)
-        if paretic is not None:
-            row |= _paretic(row, time, force, events, paretic)
-        for side, height in toes.items():
-            swing = events.own_swing if side == start else events.other_swing
-            inside = (time >= swing[0]) & (time <= swing[1])
-            row[f"toe_clearance_{side[0]}_m"] = minimum_toe_clearance_m(height[inside])
-        rows.append(row)
+        else:
+            rows.append(_row(events, signals, start, paretic))
     columns = _columns(belt is not None, paretic is not None, sorted(toes))
     table = pd.DataFrame(rows, columns=columns, dtype="float64")
     return Strides(
@@ -229,6 +221,14 @@ def strides_from_telemetry(
 
 
 @dataclass(frozen=True)
+class _Signals:
+    time: Floats
+    force: Mapping[Side, Floats]
+    belt: Floats | None
+    toes: Mapping[Side, Floats]
+
+
+@dataclass(frozen=True)
 class _Events:
     """The events of one stride, in s; `other_off` ends the swing that `other_strike` ends.
 
@@ -267,6 +267,20 @@ def _events(own: Contacts, other: Contacts, i: int) -> _Events | None:
         return None
     leaves = float(after[0]) if len(after) else end
     return _Events(begin, float(before[-1]), hit, leaves, float(own_offs[0]), end)
+
+
+def _row(events: _Events, signals: _Signals, start: Side, paretic: Side | None) -> dict[str, float]:
+    row = _timing(events, start)
+    time = signals.time
+    if signals.belt is not None:
+        row |= _lengths(time, signals.belt, events, start)
+    if paretic is not None:
+        row |= _paretic(row, time, signals.force, events, paretic)
+    for side, height in signals.toes.items():
+        swing = events.own_swing if side == start else events.other_swing
+        inside = (time >= swing[0]) & (time <= swing[1])
+        row[f"toe_clearance_{side[0]}_m"] = minimum_toe_clearance_m(height[inside])
+    return row
 
 
 def _timing(events: _Events, start: Side) -> dict[str, float]:
@@ -313,12 +327,12 @@ def _integral(time: Floats, values: Floats, begin: float, end: float) -> float:
 def _paretic(
     row: Mapping[str, float],
     time: Floats,
-    force: Mapping[str, Floats],
+    force: Mapping[Side, Floats],
     events: _Events,
     paretic: Side,
 ) -> dict[str, float]:
     p, q = ("l", "r") if paretic == "left" else ("r", "l")
-    load = {s[0]: _integral(time, force[s], events.begin, events.end) for s in ("left", "right")}
+    load = {s[0]: _integral(time, f, events.begin, events.end) for s, f in force.items()}
     total = load["l"] + load["r"]
     ratios = {"step_time_symmetry": "step_time_{}_s", "stance_symmetry": "stance_{}_fraction"}
     if f"step_length_{p}_m" in row:
@@ -331,7 +345,7 @@ def _paretic(
     return found
 
 
-def _columns(belt: bool, paretic: bool, toes: list[str]) -> list[str]:
+def _columns(belt: bool, paretic: bool, toes: list[Side]) -> list[str]:
     columns = ["start_s", "end_s", "stride_time_s", "cadence_steps_min"]
     columns += ["step_time_l_s", "step_time_r_s", "stance_l_fraction", "stance_r_fraction"]
     columns += ["double_support_fraction"]
