@@ -111,6 +111,7 @@ NEEDED: dict[str, str] = {
     "session.closed": "session",
     "session.conventional": "session",
     "session.missed": "session",
+    "device.checked": "session",
     "plan.locked": "lock_plan",
     "snapshot.built": "build_snapshot",
     "analysis.run": "analyse",
