@@ -17,6 +17,10 @@ EFFECT = {"mean": 0.4, "log_rate": math.log(0.6), "log_hazard": math.log(0.6), "
 VISITS = ("V1", "V2", "V3")
 ARMS = pd.CategoricalDtype(["old", "new"])
 TAU = 1.0
+#: Time at which mean counts are compared; some have left by then.
+LATE = 0.75
+#: Share of cause 1 in the arm ``old`` of :func:`causes`.
+SHARE = 0.6
 
 
 def stream(name: str, n: int, trial: int) -> np.random.Generator:
@@ -114,6 +118,39 @@ def recurrences(rng: np.random.Generator, n: int, effect: float) -> pd.DataFrame
     )
 
 
+def therapists(rng: np.random.Generator, n: int, effect: float) -> pd.DataFrame:
+    """One visit; in the arm ``new`` four to seven participants share a therapist (ICC 0.13)."""
+    frame = people(rng, n)
+    inside = np.flatnonzero(arm(frame))
+    number = max(2, len(inside) // 5)
+    who = np.full(n, np.nan)
+    who[inside] = np.arange(len(inside)) % number
+    pull = np.append(math.sqrt(0.15) * rng.standard_normal(number), 0.0)
+    frame["THERAPIST"] = who
+    frame["Y"] = 0.6 * frame["BASE"] + effect * arm(frame) + rng.standard_normal(n)
+    frame["Y"] += pull[np.where(np.isnan(who), number, who).astype(np.intp)]
+    return frame
+
+
+def causes(rng: np.random.Generator, n: int, effect: float) -> pd.DataFrame:
+    """Two causes of an end, censored uniformly from 1.2 to 2.
+
+    The subdistribution hazard of cause 1 is proportional: its incidence is
+    ``1 - (1 - 0.6 (1 - exp(-t))) ** ratio`` (Fine and Gray 1999, J Am Stat Assoc 94:496).
+    Cause 2 comes at an exponential time.
+    """
+    frame = people(rng, n)
+    ratio = np.exp(effect * arm(frame))
+    share = 1.0 - (1.0 - SHARE) ** ratio
+    first = rng.random(n) < share
+    inner = (1.0 - rng.random(n) * share) ** (1.0 / ratio)
+    time = np.where(first, -np.log1p(-(1.0 - inner) / SHARE), rng.exponential(1.0, n))
+    censored = rng.uniform(1.2, 2.0, n)
+    frame["T"] = np.minimum(time, censored)
+    frame["CAUSE"] = np.where(time > censored, 0, np.where(first, 1, 2))
+    return frame
+
+
 def answers(rng: np.random.Generator, n: int, effect: float) -> pd.DataFrame:
     """Yes or no, logistic in arm and baseline."""
     frame = people(rng, n)
@@ -146,6 +183,21 @@ def restricted_mean(log_hazard: float) -> float:
     """Restricted mean of an exponential time to :data:`TAU`."""
     hazard = math.exp(log_hazard)
     return (1.0 - math.exp(-hazard * TAU)) / hazard
+
+
+def survival(log_hazard: float) -> float:
+    """Probability that an exponential time is beyond :data:`TAU`."""
+    return math.exp(-math.exp(log_hazard) * TAU)
+
+
+def incidence(log_ratio: float) -> float:
+    """Incidence of cause 1 of :func:`causes` at :data:`TAU`."""
+    return 1.0 - float((1.0 - SHARE * -math.expm1(-TAU)) ** math.exp(log_ratio))
+
+
+def mean_count(log_rate: float) -> float:
+    """Mean number of events of :func:`recurrences` at :data:`LATE`."""
+    return 2.0 * math.exp(log_rate) * LATE
 
 
 def win_odds_of(effect: float) -> float:
