@@ -1,4 +1,4 @@
-"""Verbs of the data room: ``import``, ``queries``, ``snapshot``."""
+"""Verbs of the data room: ``import``, ``queries``, ``snapshot``, ``export-session``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
     app.command("snapshot")(snapshot)
     app.command("queries")(queries)
     app.command("import")(import_)
+    app.command("export-session")(export_session)
 
 
 def snapshot(
@@ -108,3 +109,30 @@ def import_(
 def _file(name: str, suffix: str) -> str:
     """Return a path as it is, and a bare name with the suffix of its kind."""
     return name if Path(name).exists() or name.endswith(".yaml") else f"{name}{suffix}"
+
+
+def export_session(
+    study: StudyOption,
+    session: Annotated[str, typer.Argument(help="The session, by its id.")],
+    out: Annotated[Path, typer.Option("--out", help="A folder that does not exist yet.")],
+    format_: Annotated[str, typer.Option("--format", help="bids, c3d or mcap.")] = "bids",
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the sealed telemetry of a session as BIDS-motion, C3D or MCAP."""
+    from trialkit.exchange import export_session as export
+    from trialkit.study import Study
+
+    with Study.open(study, actor=user, write=False) as opened:
+        done = export(opened, session, format=format_, out=out)
+    lines = [f"{session} as {format_}: {len(done.files)} file(s) in {done.folder}"]
+    if done.left_out:
+        lines.append(f"left out, no constant rate: {', '.join(done.left_out)}")
+    data = {
+        "session": session,
+        "format": format_,
+        "folder": str(done.folder),
+        "files": dict(done.files),
+        "left_out": list(done.left_out),
+    }
+    emit(data, "\n".join(lines), as_json=as_json)
