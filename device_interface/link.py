@@ -32,8 +32,8 @@ from device_interface.contract import (
     StopCategory,
 )
 from device_interface.errors import BY_CODE, LinkLost
-from device_interface.process import keepalive_word
 from device_interface.registry import known_schema, load_driver
+from device_interface.urgent import keepalive_word
 from trialkit._clock import Clock, RealClock
 from trialkit.errors import TrialkitError, UnknownName, UsageError
 

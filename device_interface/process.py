@@ -29,9 +29,9 @@ from device_interface.contract import (
     DeviceState,
     Injectable,
     Respondent,
-    StopCategory,
 )
 from device_interface.registry import known_schema, load_driver
+from device_interface.urgent import STOPS, UrgentWords
 from trialkit.errors import TrialkitError, UsageError
 
 PERIOD_S = 0.02
@@ -39,7 +39,6 @@ _QUEUE_BLOCKS = 3000
 _VERBS = frozenset(
     {"preflight", "arm", "disarm", "apply", "hold", "resume", "ramp_down", "faults", "acknowledge"}
 )
-_STOPS: dict[int, StopCategory] = {ord("0"): 0, ord("1"): 1, ord("2"): 2}
 
 
 class BlackBox:
@@ -57,34 +56,6 @@ class BlackBox:
         self._last = now
         line = {"t_ns": time.monotonic_ns(), "state": state.name, "moving": now[1]}
         self._file.write((json.dumps(line) + "\n").encode())
-
-
-def keepalive_word(number: int) -> bytes:
-    """Return the bytes of a keepalive."""
-    return b"k" + number.to_bytes(8, "little")
-
-
-class UrgentWords:
-    """Cuts what comes over URGENT into keepalive numbers (int) and stops (one byte)."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> list[int | bytes]:
-        """Return the words that are whole; any other byte is a stop of category 1."""
-        words: list[int | bytes] = []
-        data, at = self._rest + data, 0
-        while at < len(data):
-            if data[at] != ord("k"):
-                words.append(data[at : at + 1] if data[at] in _STOPS else b"1")
-                at += 1
-            elif len(data) - at < 9:
-                break
-            else:
-                words.append(int.from_bytes(data[at + 1 : at + 9], "little"))
-                at += 9
-        self._rest = data[at:]
-        return words
 
 
 class Server:
@@ -208,7 +179,7 @@ class Server:
                 return
             for word in self._words.feed(data):
                 if isinstance(word, bytes):
-                    device.stop(_STOPS[word[0]])
+                    device.stop(STOPS[word[0]])
                 else:
                     device.keepalive(word)
 

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from device_interface.link import DeviceLink
-from device_interface.process import keepalive_word
+from device_interface.urgent import keepalive_word
 
 
 class Lateness:
