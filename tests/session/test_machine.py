@@ -472,3 +472,150 @@ def test_the_same_inputs_give_the_same_decisions(inputs: list[w.Input]) -> None:
         return out
 
     assert play() == play()
+
+
+# --- guards, codes, means ----------------------------------------------------------------------
+
+
+def guarded(*codes: str, speed: float = 0.4, state: DeviceState = DeviceState.RUNNING) -> w.Tick:
+    return tick(0.1, state, speed, guards=dict.fromkeys(codes, 99.0))
+
+
+REST = tick(1.0, DeviceState.HOLD, 0.0)
+CHECKED = w.Resume("", "sign_checked")
+
+
+@pytest.mark.parametrize("code", ["spasm", "alarm-knee_angle_l", "set_gap-x", "sequence-motion"])
+def test_a_guard_holds_and_only_a_resume_goes_on(code: str) -> None:
+    state, _ = run(running(), tick(10.0))
+    state, effects = step(state, guarded(code))
+    assert isinstance(effects[0], w.HoldDevice)
+    moved = payloads(effects, SessionTransition)[0]
+    assert (moved.new, moved.cause, moved.code) == ("pausing", "guard", code)
+    state, _ = run(state, REST, *[REST] * 100)
+    assert state.phase == "held"
+    state, _ = run(state, guarded(code, speed=0.0, state=DeviceState.HOLD))
+    refused, effects = step(state, CHECKED)
+    assert refused.phase == "held"
+    assert any(isinstance(e, w.Notice) and code in e.text for e in effects)
+    state, effects = run(state, REST, CHECKED)
+    assert state.phase == "running"
+    assert payloads(effects, SessionTransition)[-1].code == "sign_checked"
+
+
+@pytest.mark.parametrize("code", ["overload", "stale-motion", "vendor-thing"])
+@pytest.mark.parametrize("held", [True, False])
+def test_a_grave_guard_stops_also_a_session_that_is_held(code: str, held: bool) -> None:
+    state, _ = run(running(), tick(10.0))
+    if held:
+        state, _ = run(state, w.Hold(), REST)
+    state, effects = step(state, guarded("spasm", code, speed=0.0))
+    assert effects[0] == w.StopDevice(1)
+    assert (state.phase, state.code) == ("stopped_safety", code)
+
+
+@pytest.mark.parametrize("by_device", [True, False])
+def test_the_third_hold_by_the_same_guard_ends_the_session(by_device: bool) -> None:
+    state, _ = run(running(), tick(10.0))
+    trip = tick(2.0, DeviceState.HOLD, 0.3, fault_code=401) if by_device else guarded("spasm")
+    for _ in range(2):
+        state, _ = run(state, trip, REST, CHECKED, tick(5.0))
+        assert state.phase == "running"
+    state, _ = run(state, guarded("velocity_reversal"), REST, CHECKED, tick(5.0))
+    assert state.phase == "running"  # another guard has a count of its own
+    state, effects = step(state, trip)
+    assert effects[0] == w.StopDevice(1)
+    code = "device_held-401" if by_device else "spasm"
+    assert (state.phase, state.code) == ("stopped_safety", f"{code}.repeated")
+
+
+def test_a_guard_that_trips_before_the_arming_keeps_the_session_from_starting() -> None:
+    before = guarded("alarm-knee_angle_l", speed=0.0, state=DeviceState.DISARMED)
+    state, effects = run(start(PROGRAM), w.Ready(), before, w.Begin(FIT))
+    assert (state.phase, state.code) == ("stopped_safety", "alarm-knee_angle_l")
+    assert not [e for e in effects if isinstance(e, w.Arm | w.Send)]
+    well = tick(0.1, DeviceState.DISARMED, 0.0)
+    state, _ = run(start(PROGRAM), w.Ready(), before, well, w.Begin(FIT))
+    assert state.phase == "running"
+
+
+def test_a_loop_that_is_too_late_holds() -> None:
+    state, _ = run(running(), tick(10.0), tick(1.4, late_s=1.3))
+    assert state.phase == "pausing"
+
+
+def test_a_device_that_moves_while_held_is_stopped() -> None:
+    state, _ = run(running(), tick(10.0), w.Hold(), REST)
+    state, effects = step(state, tick(0.1, DeviceState.HOLD, 0.2))
+    assert effects[0] == w.StopDevice(0)
+    assert (state.phase, state.code) == ("stopped_safety", "no_rest")
+
+
+def test_the_time_of_a_tick_that_ends_in_a_hold_is_not_given_again() -> None:
+    state, _ = run(running(), tick(100.0), guarded("spasm"))
+    assert state.delivered_s == pytest.approx(100.1)
+    assert state.left_s == pytest.approx(COURSE.blocks[0].seconds - 100.1)
+
+
+def test_a_device_state_that_there_is_not_is_a_fault() -> None:
+    state, _ = run(running(), tick(10.0), w.Tick(0.1, w.Summary(1, device_state=42)))
+    assert (state.phase, state.code) == ("device_fault", "unknown_state_42-0")
+
+
+def test_a_stream_that_falls_silent_is_named_once() -> None:
+    state, _ = run(running(), tick(10.0))
+    state, effects = run(state, *[tick(1.0, silent=("emg",))] * 3, tick(1.0, silent=("emg", "imu")))
+    assert state.phase == "running"
+    raised = payloads(effects, DeviationRaised)
+    assert [(d.category, d.detail.partition(":")[0]) for d in raised] == [
+        ("stream_silent", "emg"),
+        ("stream_silent", "imu"),
+    ]
+
+
+def test_codes_are_of_the_list_and_text_stands_beside_them() -> None:
+    state, effects = step(running(), w.Stop("participant", "tired", "wants to go home"))
+    last = next(e for e in effects if isinstance(e, w.Append))
+    assert (state.code, last.reason) == ("tired", "wants to go home")
+    state, effects = step(running(), w.Stop("participant", "vendor code"))
+    last = next(e for e in effects if isinstance(e, w.Append))
+    assert (state.code, last.reason) == ("other", "vendor code")
+    state, effects = run(running(), w.Hold("pain", "left knee"), REST, w.Resume("", "other"))
+    assert state.phase == "held"
+    assert payloads(effects, SessionTransition)[0].code == "pain"
+
+
+def test_what_is_no_number_was_not_entered() -> None:
+    nan = float("nan")
+    state, _ = run(start(PROGRAM), w.Ready(), w.Begin({**FIT, "systolic_mmhg": nan}))
+    assert state.code == "bp-high-rest.not_entered"
+    state, _ = run(running(), tick(240.0))
+    state, effects = step(state, w.Answered("warm-up", {"rpe": nan}))
+    assert not payloads(effects, SessionPrompt)
+    assert any(isinstance(e, w.Notice) for e in effects)
+
+
+def test_progression_looks_at_the_mean_over_the_block() -> None:
+    rule = PROTOCOL.progression.order[0].model_copy(  # type: ignore[union-attr]
+        update={"advance_if": ["tracking_error_rad <= 0.1"], "regress_if": []}
+    )
+    progression = PROTOCOL.progression.model_copy(update={"order": [rule]})  # type: ignore[union-attr]
+    course = make_course(PROTOCOL.model_copy(update={"progression": progression}))
+
+    def error(dt: float, value: float) -> w.Tick:
+        return tick(dt, measures={"tracking_error_rad": value})
+
+    def judged(*ticks: w.Tick) -> list[Any]:
+        state, _ = run(start(Program(course, "X")), w.Ready(), w.Begin(FIT))
+        state, _ = run(state, error(240.0, 0.9), *ticks)  # the warm-up does not count
+        _, effects = run(state, w.Answered("walk-1", {"rpe": 11.0}))
+        return [e for e in effects if isinstance(e, w.Propose)]
+
+    assert judged(error(400.0, 0.05), error(80.0, 0.3))  # 0.092, though it ended at 0.3
+    assert not judged(error(60.0, 0.9), error(420.0, 0.05))  # 0.156, though it ended at 0.05
+
+
+def test_what_is_measured_while_held_is_not_in_the_mean() -> None:
+    state, _ = run(running(), tick(60.0, measures={"tracking_error_rad": 0.2}), w.Hold(), REST)
+    state, _ = run(state, tick(900.0, DeviceState.HOLD, 0.0, measures={"tracking_error_rad": 0.0}))
+    assert state.means == {"tracking_error_rad": pytest.approx(0.2)}
