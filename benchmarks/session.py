@@ -19,7 +19,7 @@ from pathlib import Path
 from trialkit._clock import SimulatedClock
 from trialkit._content import find_content
 from trialkit.participants import consent, enrol
-from trialkit.record.journal import open_sealed, read_manifest
+from trialkit.record.sealing import open_sealed, read_manifest
 from trialkit.record.sign import KeyStore
 from trialkit.session import planned_day, run_session
 from trialkit.study import Study

@@ -23,7 +23,7 @@ from trialkit.exchange.telemetry import c3d
 from trialkit.exchange.telemetry.bids import kind_of
 from trialkit.participants import consent, enrol
 from trialkit.record import KeyStore
-from trialkit.record.journal import open_sealed
+from trialkit.record.sealing import open_sealed
 from trialkit.session import run_session
 from trialkit.session.operator import Planned, ScriptedOperator
 from trialkit.session.words import Stop

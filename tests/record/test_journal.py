@@ -14,14 +14,8 @@ from hypothesis import strategies as st
 
 from trialkit._canonical import sha256_file
 from trialkit.errors import Duplicate, StorageRefused, TelemetryDamaged
-from trialkit.record.journal import (
-    JournalWriter,
-    open_sealed,
-    read_journal,
-    read_manifest,
-    seal,
-    telemetry_schema,
-)
+from trialkit.record.journal import JournalWriter, read_journal, telemetry_schema
+from trialkit.record.sealing import open_sealed, read_manifest, seal
 
 SCHEMA = telemetry_schema(
     [("speed_m_s", "m/s", "float32"), ("device_state", "1", "int16")], {"session": "X-S01"}

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 from device_interface import DeviceState
-from trialkit.record.journal import open_sealed, read_journal, read_manifest
+from trialkit.record.journal import read_journal
+from trialkit.record.sealing import open_sealed, read_manifest
 from trialkit.session import recover, replay
 from trialkit.session.inputs import read_inputs
 from trialkit.study import Study

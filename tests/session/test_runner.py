@@ -26,8 +26,9 @@ from trialkit.errors import (
     WrongArm,
 )
 from trialkit.participants import discontinue_training, withdraw
-from trialkit.record.journal import JournalWriter, open_sealed
+from trialkit.record.journal import JournalWriter
 from trialkit.record.kinds import SessionOpened
+from trialkit.record.sealing import open_sealed
 from trialkit.session import (
     Hold,
     Planned,

@@ -26,7 +26,7 @@ from trialkit.cli._line import WRITTEN
 from trialkit.data import Snapshot, collect, derive, snapshots
 from trialkit.errors import RefusedError, UnknownName, UsageError
 from trialkit.evidence import verify_package
-from trialkit.record.journal import open_sealed
+from trialkit.record.sealing import open_sealed
 from trialkit.session import recover
 from trialkit.simulate.frames import Setting, frames, people, subjects
 from trialkit.simulate.worlds import WORLDS

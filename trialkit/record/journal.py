@@ -1,4 +1,6 @@
-"""Telemetry on disk: an append journal while a session runs, sealed Parquet afterwards.
+"""Telemetry on disk while a session runs: an append journal.
+
+Afterwards `trialkit.record.sealing` makes Parquet of it.
 
 A journal file (``<stream>.tkj``) is a row of frames::
 
@@ -8,10 +10,6 @@ little-endian. The CRC is over kind, length, chain and payload; the chain is the
 the chain before, kind and payload, so that a frame can be neither altered nor moved. Frame
 0 holds the Arrow schema, the others record batches. Whatever happens to the tail, the
 frames before it stay readable: `read_journal` keeps the good prefix and says where it ends.
-
-`seal` turns the journals of a session into Parquet with page checksums, reads them back,
-writes ``manifest.json`` and only then removes the journals. `open_sealed` checks the hash of
-a file before it reads it: pyarrow and DuckDB read a flipped bit without a word.
 """
 
 from __future__ import annotations
@@ -19,28 +17,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import struct
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from trialkit._canonical import canonical_json, sha256_bytes, sync_folder
-from trialkit.errors import Duplicate, StorageRefused, TelemetryDamaged
-from trialkit.record.kinds import SealedFile
+from trialkit.errors import Duplicate, StorageRefused
 
 SUFFIX = ".tkj"
-MANIFEST = "manifest.json"
-MANIFEST_SCHEMA = "trialkit.telemetry/1"
 SYNC_S = 0.5
 """Rows are on disk at most this long (wall time) after they were appended."""
 
@@ -49,9 +41,8 @@ _MAGIC = b"TKJ1"
 _SCHEMA, _BATCH = 1, 2
 _START = b"\0" * 32
 _FRAME_ROWS = 2048
-_GROUP_ROWS = 6000
 _MAX_PAYLOAD = 1 << 28
-_TIMES = ("seq", "t_device_ns", "t_host_ns")
+TIMES = ("seq", "t_device_ns", "t_host_ns")
 
 Column = NDArray[Any]
 
@@ -75,13 +66,14 @@ def telemetry_schema(
     meta : mapping of str to str
         Session, stream and rate; kept in the schema.
     """
-    times = [pa.field("seq", pa.uint32()), *(pa.field(n, pa.int64()) for n in _TIMES[1:])]
+    times = [pa.field("seq", pa.uint32()), *(pa.field(n, pa.int64()) for n in TIMES[1:])]
     kinds = {"float32": pa.float32(), "int16": pa.int16()}
     columns = [pa.field(n, kinds[kind], metadata={"unit": unit}) for n, unit, kind in channels]
     return pa.schema([*times, *columns], metadata=dict(meta))
 
 
-def _refused(error: OSError, path: Path) -> StorageRefused:
+def refused(error: OSError, path: Path) -> StorageRefused:
+    """Return what the disk's refusal means for telemetry."""
     what = {errno.ENOSPC: "the disk is full", errno.EROFS: "the disk is read-only"}
     text = what.get(error.errno or 0, os.strerror(error.errno) if error.errno else str(error))
     return StorageRefused(
@@ -116,7 +108,7 @@ class JournalWriter:
         self._chain = _START
         self._waiting: list[tuple[Column, Column, Column, Column]] = []
         self._waiting_rows = 0
-        self._kinds = [np.dtype(f.type.to_pandas_dtype()) for f in schema][len(_TIMES) :]
+        self._kinds = [np.dtype(f.type.to_pandas_dtype()) for f in schema][len(TIMES) :]
         pa.array(np.zeros(1, np.float32))  # Arrow imports pandas at its first array: not later
         self._synced_at = time.monotonic()
         try:
@@ -126,7 +118,7 @@ class JournalWriter:
                 f"there is a journal already: {path}.", remedy="Run `trialkit recover` first."
             ) from error
         except OSError as error:
-            raise _refused(error, path) from error
+            raise refused(error, path) from error
         self._write(_SCHEMA, schema.serialize().to_pybytes())
 
     def append(self, seq: Column, t_device_ns: Column, t_host_ns: Column, values: Column) -> None:
@@ -169,7 +161,7 @@ class JournalWriter:
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise _refused(error, self.path) from error
+            raise refused(error, self.path) from error
         self._synced_at = time.monotonic()
         self.synced_rows = self.rows
         return self.rows
@@ -182,7 +174,7 @@ class JournalWriter:
             while data:
                 data = data[self._file.write(data) or 0 :]
         except OSError as error:
-            raise _refused(error, self.path) from error
+            raise refused(error, self.path) from error
         self._chain = chain
 
     def close(self, *, sync: bool = True) -> None:
@@ -229,269 +221,99 @@ class JournalContent:
         return pa.Table.from_batches(self.batches, self.schema)
 
 
+class JournalReader:
+    """Reads the good prefix of a journal, a batch at a time; never raises on damage.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    schema : pyarrow.Schema or None
+        None where not even the first frame is readable.
+    good_bytes, total_bytes : int
+        Where the good prefix ends, as far as it was read, and the size of the file.
+    head : str
+        Chain value of the last good frame, hex.
+    fault : str or None
+        Why reading ended before the end of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._chain = _START
+        self.schema: pa.Schema | None = None
+        self.good_bytes = 0
+        self.total_bytes = path.stat().st_size
+        self.fault: str | None = None
+
+    @property
+    def head(self) -> str:
+        """Chain value of the last good frame, hex."""
+        return self._chain.hex()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        with self._path.open("rb") as stream:
+            while (frame := self._next(stream)) is not None:
+                kind, payload = frame
+                try:
+                    batch = self._read(kind, payload)
+                except (pa.ArrowException, OSError, ValueError) as error:
+                    self.fault = f"a frame that Arrow cannot read ({type(error).__name__})"
+                    return
+                if self.fault is not None:
+                    return
+                self._chain = _chained(self._chain, kind, payload)
+                self.good_bytes += _HEAD.size + len(payload)
+                if batch is not None:
+                    yield batch
+
+    def _next(self, stream: BinaryIO) -> tuple[int, bytes] | None:
+        """Return kind and payload of the next frame; None at the end or where it is wrong."""
+        head = stream.read(_HEAD.size)
+        if not head:
+            return None
+        payload = b""
+        if len(head) == _HEAD.size:
+            length = _HEAD.unpack(head)[2]
+            payload = stream.read(length) if length <= _MAX_PAYLOAD else b""
+        self.fault = _fault(head, payload, self._chain)
+        return None if self.fault is not None else (head[4], payload)
+
+    def _read(self, kind: int, payload: bytes) -> pa.RecordBatch | None:
+        if kind == _SCHEMA and self.schema is None:
+            self.schema = pa.ipc.read_schema(pa.py_buffer(payload))
+        elif kind == _BATCH and self.schema is not None:
+            return pa.ipc.read_record_batch(pa.py_buffer(payload), self.schema)
+        else:
+            self.fault = "a frame out of place"
+        return None
+
+
 def read_journal(path: Path) -> JournalContent:
     """Read the good prefix of a journal; never raises on damage."""
-    data = path.read_bytes()
-    schema: pa.Schema | None = None
-    batches: list[pa.RecordBatch] = []
-    chain, at, fault = _START, 0, None
-    while at < len(data):
-        frame = _frame(data, at, chain)
-        if isinstance(frame, str):
-            fault = frame
-            break
-        kind, payload, new_chain = frame
-        try:
-            if kind == _SCHEMA and schema is None:
-                schema = pa.ipc.read_schema(pa.py_buffer(payload))
-            elif kind == _BATCH and schema is not None:
-                batches.append(pa.ipc.read_record_batch(pa.py_buffer(payload), schema))
-            else:
-                fault = "a frame out of place"
-                break
-        except (pa.ArrowException, OSError, ValueError) as error:
-            fault = f"a frame that Arrow cannot read ({type(error).__name__})"
-            break
-        chain = new_chain
-        at += _HEAD.size + len(payload)
-    return JournalContent(schema, batches, at, len(data), chain.hex(), fault)
+    reader = JournalReader(path)
+    batches = list(reader)
+    return JournalContent(
+        reader.schema, batches, reader.good_bytes, reader.total_bytes, reader.head, reader.fault
+    )
 
 
-def _frame(data: bytes, at: int, chain: bytes) -> tuple[int, bytes, bytes] | str:
-    """Return kind, payload and chain of the frame at `at`, or what is wrong with it."""
-    if len(data) - at < _HEAD.size:
+def _fault(head: bytes, payload: bytes, chain: bytes) -> str | None:
+    """Return what is wrong with a frame that follows `chain`, None where nothing is."""
+    if len(head) < _HEAD.size:
         return "the file ends inside a frame"
-    magic, kind, length, crc, new_chain = _HEAD.unpack_from(data, at)
-    if magic != _MAGIC or data[at + 5 : at + 8] != b"\0\0\0":
+    magic, kind, length, crc, new_chain = _HEAD.unpack(head)
+    if magic != _MAGIC or head[5:8] != b"\0\0\0":
         return "no frame begins here"
-    begin = at + _HEAD.size
-    if length > _MAX_PAYLOAD or begin + length > len(data):
+    if len(payload) != length:
         return "the file ends inside a frame"
-    payload = data[begin : begin + length]
     if _crc(kind, new_chain, payload) != crc:
         return "the checksum of a frame is wrong"
     if _chained(chain, kind, payload) != new_chain:
         return "a frame is not the successor of the one before"
-    return kind, payload, new_chain
-
-
-@dataclass(frozen=True)
-class Sealed:
-    """The sealed telemetry of a session.
-
-    Attributes
-    ----------
-    folder : Path
-    manifest : dict
-    manifest_sha256 : str
-    lost_bytes : int
-        Bytes of damaged journal tails that were not kept.
-    """
-
-    folder: Path
-    manifest: dict[str, Any]
-    manifest_sha256: str
-    lost_bytes: int
-
-    @property
-    def files(self) -> list[SealedFile]:
-        """The sealed files, as the record holds them."""
-        keys = SealedFile.model_fields
-        return [SealedFile(**{k: f[k] for k in keys}) for f in self.manifest["files"]]
-
-
-def seal(
-    folder: Path,
-    *,
-    session: str,
-    status: str,
-    beside: Mapping[str, int] | None = None,
-    clock: Sequence[Mapping[str, Any]] = (),
-    lost_bytes: int = 0,
-) -> Sealed:
-    """Seal every journal in `folder` and remove the journals.
-
-    The bytes depend on the rows only: fixed row groups, zstd, no dictionary, page checksums.
-    Damaged tails are left out and counted in the manifest (``lost_bytes``). A folder that is
-    sealed already is checked and returned as it is.
-
-    Parameters
-    ----------
-    beside : mapping of str to int, optional
-        Other files of the folder that belong to the session, complete and synced, with the
-        number of their lines: they are listed with their hash.
-    clock : sequence of mapping
-        Clock-offset records, as they come out of `trialkit.session`; kept in the manifest.
-    lost_bytes : int
-        Bytes that were lost besides those of the journals.
-
-    Raises
-    ------
-    TelemetryDamaged
-        If a sealed file does not read back as it was written.
-    StorageRefused
-        If the disk refuses; the journals stay.
-    """
-    journals = sorted(folder.glob(f"*{SUFFIX}"))
-    if not journals and (folder / MANIFEST).is_file():
-        return read_manifest(folder)
-    files, lost, written = [], lost_bytes, []
-    try:
-        for journal in journals:
-            content = read_journal(journal)
-            lost += content.total_bytes - content.good_bytes
-            if content.schema is None:
-                continue
-            temporary = folder / f".{journal.stem}.parquet.tmp"
-            files.append(_write_parquet(temporary, content))
-            written.append((temporary, folder / f"{journal.stem}.parquet"))
-        files += [_listed(folder / name, lines) for name, lines in (beside or {}).items()]
-        manifest = {
-            "schema": MANIFEST_SCHEMA,
-            "session": session,
-            "status": status,
-            "lost_bytes": lost,
-            "files": files,
-            "clock": list(clock),
-        }
-        data = canonical_json(manifest).encode()
-        temporary = folder / f".{MANIFEST}.tmp"
-        _write_synced(temporary, data)
-        for begun, final in (*written, (temporary, folder / MANIFEST)):
-            begun.replace(final)
-        sync_folder(folder)
-        for journal in journals:
-            journal.unlink()
-    except OSError as error:
-        raise _refused(error, folder) from error
-    return Sealed(folder, manifest, sha256_bytes(data), lost)
-
-
-def _listed(path: Path, lines: int) -> dict[str, Any]:
-    """Return the entry of a file that is no stream."""
-    seqs: dict[str, Any] = {"first_seq": None, "last_seq": None, "gaps": 0, "units": {}}
-    return {"name": path.name, "sha256": sha256_bytes(path.read_bytes()), "rows": lines} | seqs
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _encoding(field: pa.Field) -> str:
-    return "BYTE_STREAM_SPLIT" if pa.types.is_floating(field.type) else "DELTA_BINARY_PACKED"
-
-
-def _write_parquet(path: Path, content: JournalContent) -> dict[str, Any]:
-    table = content.table().combine_chunks()
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table.replace_schema_metadata(None),
-        sink,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=False,
-        column_encoding={field.name: _encoding(field) for field in table.schema},
-        row_group_size=max(_GROUP_ROWS, min(table.num_rows, _GROUP_ROWS * 5)),
-        write_page_checksum=True,
-        store_schema=False,
-        write_statistics=False,
-    )
-    data = sink.getvalue().to_pybytes()
-    _write_synced(path, data)
-    back = _read_parquet(pa.py_buffer(path.read_bytes()), None)
-    if not back.equals(table.cast(back.schema)):
-        raise TelemetryDamaged(
-            f"{path} does not read back as it was written.",
-            remedy="Check the disk; the journal is kept.",
-        )
-    seq = table.column("seq").to_numpy()
-    return {
-        "name": f"{path.name[1:].removesuffix('.tmp')}",
-        "sha256": sha256_bytes(data),
-        "rows": table.num_rows,
-        "first_seq": int(seq[0]) if len(seq) else None,
-        "last_seq": int(seq[-1]) if len(seq) else None,
-        "gaps": int(np.count_nonzero(np.diff(seq.astype(np.int64)) != 1)),
-        "units": {
-            f.name: f.metadata[b"unit"].decode()
-            for f in content.table().schema
-            if f.metadata and b"unit" in f.metadata
-        },
-    }
-
-
-def _read_parquet(source: pa.Buffer, columns: Sequence[str] | None) -> pa.Table:
-    wanted = None if columns is None else list(columns)
-    with pq.ParquetFile(source, page_checksum_verification=True) as parquet:
-        small = parquet.metadata.num_rows < _GROUP_ROWS  # threads cost more than they bring
-        return parquet.read(columns=wanted, use_threads=not small)
-
-
-def read_manifest(folder: Path, *, sha256: str | None = None) -> Sealed:
-    """Read the manifest of a sealed session.
-
-    Raises
-    ------
-    TelemetryDamaged
-        If it is missing, is not readable, or does not have the hash `sha256`.
-    """
-    path = folder / MANIFEST
-    try:
-        data = path.read_bytes()
-        manifest = json.loads(data)
-        known = manifest["schema"] == MANIFEST_SCHEMA and isinstance(manifest["files"], list)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TelemetryDamaged(
-            f"{path} is missing or not readable.", remedy="Restore it from a backup."
-        ) from error
-    digest = sha256_bytes(data)
-    if not known or (sha256 is not None and digest != sha256):
-        raise TelemetryDamaged(
-            f"{path} is not the manifest that the record names.",
-            remedy="Restore it from a backup.",
-        )
-    return Sealed(folder, manifest, digest, int(manifest.get("lost_bytes", 0)))
-
-
-def open_sealed(
-    folder: Path, stream: str, *, columns: Sequence[str] | None = None, sha256: str | None = None
-) -> pa.Table:
-    """Return the rows of a sealed stream after its hash was verified.
-
-    Parameters
-    ----------
-    folder : Path
-        ``telemetry/<session>``.
-    stream : str
-        Such as ``motion`` or ``stride``.
-    columns : sequence of str, optional
-        Only these.
-    sha256 : str, optional
-        Hash of the manifest, from the session's ``session.telemetry_sealed`` event.
-
-    Raises
-    ------
-    TelemetryDamaged
-        If manifest or file are not what was sealed.
-    """
-    sealed = read_manifest(folder, sha256=sha256)
-    name = f"{stream}.parquet"
-    entry = next((f for f in sealed.manifest["files"] if f["name"] == name), None)
-    path = folder / name
-    data = path.read_bytes() if path.is_file() else b""
-    if entry is None or sha256_bytes(data) != entry["sha256"]:
-        raise TelemetryDamaged(
-            f"{path} is not what was sealed.", remedy="Restore it from a backup."
-        )
-    try:
-        return _read_parquet(pa.py_buffer(data), columns)
-    except (pa.ArrowException, OSError) as error:
-        raise TelemetryDamaged(
-            f"{path} cannot be read: {error}.", remedy="Restore it from a backup."
-        ) from error
+    return None
 
 
 def discard(writer: JournalWriter) -> None:

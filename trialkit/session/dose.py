@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from device_interface.contract import MOVING_M_S, DeviceState, Stream
 from trialkit.protocol.model import WALKING_KINDS, Parameter, Protocol
-from trialkit.record.journal import open_sealed, read_manifest
 from trialkit.record.kinds import Dose
+from trialkit.record.sealing import open_sealed, read_manifest
 
 Vector = NDArray[np.float64]
 

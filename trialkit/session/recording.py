@@ -13,7 +13,8 @@ import trialkit
 from device_interface.contract import Block, Stream
 from trialkit._clock import Clock, utc_text
 from trialkit.errors import StorageRefused
-from trialkit.record.journal import JournalWriter, Sealed, discard, seal, telemetry_schema
+from trialkit.record.journal import JournalWriter, discard, telemetry_schema
+from trialkit.record.sealing import Sealed, seal
 from trialkit.session import inputs
 from trialkit.session.inputs import InputLog, decision_model
 from trialkit.session.state import State

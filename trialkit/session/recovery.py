@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trialkit.record.chain import Event
-from trialkit.record.journal import MANIFEST, SUFFIX, Sealed, read_manifest, seal
+from trialkit.record.journal import SUFFIX
 from trialkit.record.kinds import (
     DeviationRaised,
     Dose,
@@ -13,6 +13,7 @@ from trialkit.record.kinds import (
     SessionTransition,
     TelemetrySealed,
 )
+from trialkit.record.sealing import MANIFEST, Sealed, read_manifest, seal
 from trialkit.record.state import SessionState
 from trialkit.session import inputs
 from trialkit.session.deviations import find_deviations, reached_after

@@ -13,7 +13,7 @@ from typing import Any
 
 from trialkit._canonical import canonical_json, sha256_file
 from trialkit.errors import TelemetryDamaged, UnknownName
-from trialkit.record.journal import read_manifest
+from trialkit.record.sealing import read_manifest
 from trialkit.record.state import SessionState
 from trialkit.session import inputs
 from trialkit.session import words as w

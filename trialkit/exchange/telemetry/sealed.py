@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialkit.errors import OutOfOrder, UnknownName
-from trialkit.record.journal import open_sealed, read_manifest
+from trialkit.record.sealing import open_sealed, read_manifest
 from trialkit.study import Study
 
 TIMES = ("seq", "t_device_ns", "t_host_ns")
