@@ -266,7 +266,8 @@ class DeviceLink:
             while True:
                 for block in self._telemetry.recv():
                     now = np.full(len(block), self._clock.monotonic_ns(), np.int64)
-                    if self._state_at is not None:
+                    own = block.stream == self.capability.streams[0].name
+                    if own and self._state_at is not None:
                         self.state = DeviceState(int(block.values[-1, self._state_at]))
                     self._arrived.append(_stamped(block, now))
 

@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,7 @@ class Server:
         self._blocks: queue.Queue[list[Block]] = queue.Queue(_QUEUE_BLOCKS)
         self._host_gone = False
         self._box = BlackBox(None)
+        self._own = ""
         self._speed_at: int | None = None
         self._speed: float | None = None
         self._words = UrgentWords()
@@ -81,6 +82,7 @@ class Server:
         device.connect(lockstep=lockstep)
         capability = known_schema(device.describe())
         stream = capability.streams[0]
+        self._own = stream.name
         with contextlib.suppress(KeyError):
             self._speed_at = stream.index("belt_speed_m_s")
         self._rpc.send(("ok", capability))
@@ -142,19 +144,21 @@ class Server:
                     return
 
     def _let_pass(self, device: Device, duration_ns: int) -> int:
-        left = duration_ns
-        while left > 0:
-            passed, blocks = device.advance(left)
-            left -= max(passed, 1)
-            self._keep(list(blocks))
-            self._box.note(device.state, self._speed)
-        return duration_ns
+        """Return what passed: a device that fails, or cannot keep up, gives less at a time."""
+        passed, blocks = device.advance(duration_ns)
+        self._keep(list(blocks))
+        self._box.note(device.state, self._speed)
+        return passed
+
+    def _see_speed(self, blocks: Sequence[Block]) -> None:
+        own = [block for block in blocks if block.stream == self._own]
+        if own and self._speed_at is not None:
+            self._speed = float(own[-1].values[-1, self._speed_at])
 
     def _keep(self, blocks: list[Block]) -> None:
         if not blocks:
             return
-        if self._speed_at is not None:
-            self._speed = float(blocks[-1].values[-1, self._speed_at])
+        self._see_speed(blocks)
         while True:
             try:
                 self._blocks.put_nowait(blocks)
@@ -197,8 +201,7 @@ class Server:
     def _do(self, device: Device, verb: str, arguments: tuple[Any, ...]) -> Any:
         if verb == "advance":
             passed, blocks = device.advance(*arguments)
-            if blocks and self._speed_at is not None:
-                self._speed = float(blocks[-1].values[-1, self._speed_at])
+            self._see_speed(blocks)
             return passed, device.state, list(blocks)
         if verb == "state":
             return device.state
