@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from trialkit.protocol.signs import sign_fault
 from trialkit.session.operator import AttendingOperator, View
 from trialkit.session.runner import Progress
 from trialkit.session.words import Decide, Hold, Input, LogBlock, Propose, Resume, Stop
@@ -56,6 +57,16 @@ class Keyboard:
         return keys
 
 
+def _number(sign: str, line: str) -> tuple[float | None, str]:
+    """Return the value of a sign that was typed, or None and why it is none."""
+    try:
+        value = float(line)
+    except ValueError:
+        return None, f"{line!r} is no number."
+    fault = sign_fault(sign, value)
+    return (None, fault) if fault else (value, "")
+
+
 class TerminalOperator(AttendingOperator):
     """A person at the keyboard; with a simulated device the patient answers the prompts.
 
@@ -85,10 +96,11 @@ class TerminalOperator(AttendingOperator):
                 line = self._line()
                 if not line:
                     break
-                try:
-                    values[sign] = float(line)
-                except ValueError:
-                    sys.stderr.write("a number, or Enter alone where it is not known\n")
+                value, fault = _number(sign, line)
+                if value is not None:
+                    values[sign] = value
+                else:
+                    sys.stderr.write(f"{fault} Enter alone where it is not known.\n")
         return values
 
     def _line(self) -> str:
@@ -140,11 +152,11 @@ class TerminalOperator(AttendingOperator):
         while self._lines and self._open:
             line, sign = self._lines.pop(0), self._open[0]
             if line:
-                try:
-                    self._values[sign] = float(line)
-                except ValueError:
-                    self.message = f"{line!r} is no number; enter {sign} again"
-                    continue
+                value, fault = _number(sign, line)
+                if value is None:
+                    self.message = f"{fault} Enter {sign} again."
+                    return None
+                self._values[sign] = value
             self._open.pop(0)
         if self._open:
             self.message = f"{block}: enter {self._open[0]} (Enter alone: not known) {self._typed}"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trialkit.cli._common import JsonOption, StudyOption, UserOption, emit, note
+from trialkit.cli._pairs import numbers
+from trialkit.cli._pairs import pairs as _options
 from trialkit.errors import IntegrityError, SessionEnded, TelemetryDamaged, UsageError
 
 if TYPE_CHECKING:
@@ -57,18 +59,19 @@ def run(
     from datetime import UTC, datetime
 
     from trialkit._clock import RealClock, SimulatedClock
-    from trialkit.session import AttendingOperator, Operator, run_session
+    from trialkit.cli._headless import HeadlessOperator
+    from trialkit.session import Operator, run_session
     from trialkit.study import Study
 
     if speed is not None and speed < 0:
         raise UsageError("--speed is negative.", remedy="Give 0 or more.")
     wanted = _number(number, visit)
     options = _options("--device-option", device_option or [])
-    signs = _signs(sign or [])
+    signs = numbers("--sign", sign or [])
     clock = RealClock() if speed is None else SimulatedClock(datetime.now(UTC), speed or None)
     with ExitStack() as stack:
         opened = stack.enter_context(Study.open(study, actor=user, clock=clock))
-        operator: Operator = AttendingOperator(opened.actor, signs)
+        operator: Operator = HeadlessOperator(opened.actor, signs)
         show = None
         if not headless and sys.stdin.isatty() and sys.stderr.isatty():
             from trialkit.cli._live import Display, Keyboard, TerminalOperator
@@ -161,29 +164,6 @@ def _number(number: int | None, visit: str | None) -> int:
             remedy="Give either --number 7 or --visit S07.",
         )
     return int(found[1])
-
-
-def _signs(entries: list[str]) -> dict[str, float]:
-    values = _options("--sign", entries)
-    for name, value in values.items():
-        if not isinstance(value, int | float):
-            raise UsageError(f"--sign {name}={value}: no number.", remedy="Write rpe=12.")
-    return values
-
-
-def _options(option: str, entries: list[str]) -> dict[str, Any]:
-    import json
-
-    options: dict[str, Any] = {}
-    for entry in entries:
-        name, equals, text = entry.partition("=")
-        if not equals or not name:
-            raise UsageError(f"{option} {entry}: no NAME=VALUE.", remedy="Write seed=1.")
-        try:
-            options[name] = json.loads(text)
-        except ValueError:
-            options[name] = text
-    return options
 
 
 def _data(outcome: SessionOutcome) -> dict[str, Any]:

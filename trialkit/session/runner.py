@@ -315,6 +315,8 @@ class _Run:
 
     def _loop(self) -> None:
         self._feed(w.Ready())
+        for text in self._prepared.notices:
+            self._operator.tell(text)
         prompts = self._prepared.protocol.session.screening
         values = self._operator.screen(prompts, self._view())
         self._seen_ns = self._due_ns = self._study.clock.monotonic_ns()
