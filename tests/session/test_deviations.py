@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -188,3 +190,9 @@ def test_what_was_reached_by_the_machine_and_by_time_agree(course: Course) -> No
     by_time = reached_after(course, first.seconds + 2.0)
     assert {k: v for k, v in by_time.items() if v} == pytest.approx(reached(inside))
     assert by_time[third.id] == 0.0
+
+
+def test_the_documents_list_every_category_with_its_meaning() -> None:
+    page = Path(__file__).parents[2] / "docs" / "coordinator.md"
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert dict(rows) == CATEGORIES

@@ -123,9 +123,9 @@ class _Walk:
                 self._pass_time(self._quantum())
         self._come_to_rest()
         if self._stream is not None and self._rows:
-            values = np.concatenate([block.values for block in self._rows])
+            rows = np.concatenate([block.values for block in self._rows])
             names = [channel.name for channel in self._stream.channels]
-            table = pa.table({name: values[:, at] for at, name in enumerate(names)})
+            table = pa.table({name: rows[:, at] for at, name in enumerate(names)})
             row_s = 1.0 / self._stream.rate_hz if self._stream.rate_hz else 0.0
             walked.dose = dose_of(table, logged_minutes=self._logged, row_s=row_s)
         return walked
