@@ -53,7 +53,7 @@ docs: $(VENV)/.dev ## write docs/reference and the notebook again
 	$(BIN)/python docs/build_agreement.py
 	$(BIN)/python docs/build_notebook.py
 
-calibration: $(VENV)/.dev ## write docs/reference/calibration.md again (half an hour)
+calibration: $(VENV)/.dev ## write docs/reference/calibration.md again (40 minutes)
 	$(BIN)/python docs/build_calibration.py
 
 lock: ## write the lock files again (needs uv)
