@@ -48,10 +48,7 @@ class Bench:
     @property
     def capability(self) -> Capability:
         """The descriptor; the device is opened for it once."""
-        if self._capability is None:
-            rig = self.open()
-            self._capability = rig.capability
-        return self._capability
+        return self._capability or self.rig().capability
 
     @property
     def soak_s(self) -> float:
@@ -83,6 +80,8 @@ class Bench:
             raise NotJudged(f"the driver takes no option {', '.join(extra)}") from error
         rig = Rig(link)
         self._opened.append(rig)
+        if self._capability is None and not extra:
+            self._capability = rig.capability
         return rig
 
     def _link(

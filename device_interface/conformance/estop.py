@@ -121,7 +121,10 @@ def pressed_again(bench: Bench) -> str:
     return "ESTOP_PHYSICAL"
 
 
-@GROUP.check(needs=("pressed",), by_hand="Pull the plug of the emergency stop while it walks.")
+@GROUP.check(
+    needs=("pressed-cannot-be-acknowledged",),
+    by_hand="Pull the plug of the emergency stop while it walks.",
+)
 def unplugged_is_pressed(bench: Bench) -> str:
     """An emergency stop that is not plugged in counts as pressed."""
     rig = bench.rig()
@@ -133,7 +136,10 @@ def unplugged_is_pressed(bench: Bench) -> str:
     return f"{seen}; ESTOP_PHYSICAL"
 
 
-@GROUP.check(by_hand="Press the emergency stop, then switch the device on: it must not arm.")
+@GROUP.check(
+    needs=("pressed",),
+    by_hand="Press the emergency stop, then switch the device on: it must not arm.",
+)
 def pressed_at_power_up(bench: Bench) -> str:
     """Pressed when the power comes on, it is seen before the device can be armed."""
     kind = bench.rig().first_fault("estop")

@@ -159,25 +159,25 @@ def gap_shows(bench: Bench) -> str:
     return _hurt(bench, "gap", lambda c: c.gaps == 1 and c.missing > 0 and not c.clock_steps)
 
 
-@GROUP.check(by_hand=_BENCH_ONLY)
+@GROUP.check(needs=("gap-shows",), by_hand=_BENCH_ONLY)
 def duplicate_shows(bench: Bench) -> str:
     """A row that comes twice is counted as one duplicate."""
     return _hurt(bench, "duplicate", lambda c: c.duplicates == 1 and not c.missing)
 
 
-@GROUP.check(by_hand=_BENCH_ONLY)
+@GROUP.check(needs=("gap-shows",), by_hand=_BENCH_ONLY)
 def reorder_shows(bench: Bench) -> str:
     """Two rows that change places are counted as one row out of order, none as lost."""
     return _hurt(bench, "reorder", lambda c: c.reordered == 1 and not c.missing)
 
 
-@GROUP.check(by_hand=_BENCH_ONLY)
+@GROUP.check(needs=("gap-shows",), by_hand=_BENCH_ONLY)
 def clock_step_shows(bench: Bench) -> str:
     """A step of the device's clock is counted once, and no row is taken for lost."""
     return _hurt(bench, "clock_step", lambda c: c.clock_steps == 1 and not c.missing)
 
 
-@GROUP.check(by_hand=_BENCH_ONLY)
+@GROUP.check(needs=("gap-shows",), by_hand=_BENCH_ONLY)
 def rollover_counted(bench: Bench) -> str:
     """A sequence number that goes past 2**32 is counted as a wrap and as nothing else."""
     rig = bench.open(extra={"first_seq": 2**32 - 100})

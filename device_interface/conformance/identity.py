@@ -51,7 +51,7 @@ def descriptor_complete(bench: Bench) -> str:
 @GROUP.check()
 def descriptor_stable(bench: Bench) -> str:
     """Two openings of the same device give the same descriptor."""
-    first, second = (sha256_json(bench.open().capability.to_dict()) for _ in range(2))
+    first, second = (sha256_json(r.capability.to_dict()) for r in (bench.rig(), bench.open()))
     return _none(["the two descriptors differ"] if first != second else [], f"hash {first[:12]}")
 
 

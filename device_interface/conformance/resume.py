@@ -74,7 +74,7 @@ def nothing_repeated(bench: Bench) -> str:
     return "at rest for 5 s after resume"
 
 
-@GROUP.check(needs=("hold-comes-to-rest",))
+@GROUP.check(needs=("nothing-repeated",))
 def pending_dropped(bench: Bench) -> str:
     """Commands that were still on their way at the hold never take effect."""
     rig = bench.rig()

@@ -192,7 +192,7 @@ def _gone(bench: Bench, number: signal.Signals) -> str:
     return f"{lines[0]['state']} after {reacted:.2f} s, at rest after {rest:.2f} s"
 
 
-@GROUP.check(needs=("link-lost-to-device",), slow=True)
+@GROUP.check(needs=("late-keepalive",), slow=True)
 def host_stopped(bench: Bench) -> str:
     """When the host's process is stopped (SIGSTOP) the device stops by itself and stays so."""
     return _gone(bench, signal.SIGSTOP)
