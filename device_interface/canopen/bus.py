@@ -18,14 +18,22 @@ import can
 from device_interface.canopen.hub import ERROR_BUS_OFF, ERROR_FLAG, ERROR_RESTARTED, FRAME
 
 INTERFACE = "afunix"
+_HUB_S = 10.0
 _EXTENDED, _REMOTE = 0x80000000, 0x40000000
+
+
+def _request(asked: dict[str, Any]) -> bytes:
+    """Return a request, longer than any frame, by which the hub tells one from the other."""
+    return json.dumps(asked).encode().ljust(FRAME.size + 1)
 
 
 def _connected(path: str, greeting: dict[str, Any]) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         connection.connect(path)
-        connection.send(json.dumps(greeting).encode())
+        connection.settimeout(_HUB_S)
+        connection.send(_request(greeting))
+        connection.recv(65536)  # from here on the hub carries frames to us
     except OSError as error:
         connection.close()
         raise can.CanInitializationError(f"no bus at {path}: {error}") from error
@@ -149,11 +157,9 @@ class HubControl:
 
     def __init__(self, path: str) -> None:
         self._socket = _connected(path, {"name": "control", "control": True})
-        self._socket.settimeout(10.0)
-        self._socket.recv(65536)
 
     def _ask(self, **asked: Any) -> dict[str, dict[str, int]]:
-        self._socket.send(json.dumps(asked).encode())
+        self._socket.send(_request(asked))
         counts: dict[str, dict[str, int]] = json.loads(self._socket.recv(65536))
         return counts
 

@@ -3,7 +3,7 @@
 A peer connects to the Unix socket PATH (sequenced packets) and sends frames of 16 bytes,
 laid out as SocketCAN's ``struct can_frame``; every other peer gets them, the sender does
 not. A peer that does not read has a bounded queue, loses the oldest frames, and delays
-nobody. Any other packet is a request in JSON, see `Hub.request`: a bench uses these to cut
+nobody. A longer packet is a request in JSON, see `Hub.request`: a bench uses these to cut
 the bus one-way or to put a peer off the bus, as a controller with too many errors is.
 """
 
@@ -35,6 +35,7 @@ class Peer:
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.name = ""
+        self.greeted = False
         self.control = False
         self.off_until: float | None = None
         self.waiting: deque[bytes] = deque(maxlen=QUEUE_FRAMES)
@@ -146,8 +147,8 @@ class Hub:
         if sender.off_until is not None:
             return
         for peer in list(self._peers):
-            deaf = peer is sender or peer.control or peer.off_until is not None
-            if not deaf and (sender.name, peer.name) not in self._cuts:
+            hears = peer.greeted and not peer.control and peer.off_until is None
+            if peer is not sender and hears and (sender.name, peer.name) not in self._cuts:
                 self._settle(peer, alive=peer.give(packet))
 
     def _settle(self, peer: Peer, *, alive: bool) -> None:
@@ -162,7 +163,9 @@ class Hub:
         self._selector.modify(peer.connection, selectors.EVENT_READ | write, peer)
 
     def request(self, peer: Peer, asked: dict[str, Any]) -> None:
-        """Do what a peer asks; every request is answered only on a control connection.
+        """Do what a peer asks, and answer with the counts of every peer.
+
+        The first request of a peer is its greeting: before it no frame is carried to it.
 
         Parameters
         ----------
@@ -171,6 +174,7 @@ class Hub:
             ``name`` and ``control`` of the peer itself; ``cut`` or ``join``: [sender,
             receiver] by name; ``bus_off``: name, with ``seconds`` until it may return.
         """
+        peer.greeted = True
         peer.name = asked.get("name", peer.name)
         peer.control = asked.get("control", peer.control)
         if "cut" in asked:
@@ -181,9 +185,8 @@ class Hub:
             if "bus_off" in asked and other.name == asked["bus_off"] and not other.control:
                 other.off_until = time.monotonic() + float(asked["seconds"])
                 self._settle(other, alive=other.give(_error(ERROR_BUS_OFF)))
-        if peer.control:
-            counts = {p.name: {"sent": p.sent, "lost": p.lost} for p in self._peers}
-            self._settle(peer, alive=peer.give(json.dumps(counts).encode()))
+        counts = {p.name: {"sent": p.sent, "lost": p.lost} for p in self._peers}
+        self._settle(peer, alive=peer.give(json.dumps(counts).encode()))
 
     def _return_to_bus(self) -> None:
         now = time.monotonic()

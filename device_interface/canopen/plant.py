@@ -32,7 +32,9 @@ HOLD_RATE = 0.4
 STOP_RATE = 1.2
 """Belt deceleration in m/s2 for a hold or the end, and for a stop."""
 SPASM_NM = 45.0
+SPASM_RAD_S = 8.0
 SPASM_PERIODS = 2
+"""So much interaction torque, or speed beside that of the reference, for so many SYNCs."""
 _MAX_ROWS = 3000
 _QUIET = (o.NO_ERROR, o.HEARTBEAT_LOST, o.BUS_OFF_RECOVERED)
 
@@ -92,6 +94,7 @@ class BusPlant:
         self._gait = ReferenceGait()
         self._rows: deque[tuple[int, list[float]]] = deque(maxlen=_MAX_ROWS)
         self._spasm = 0
+        self._references = [0.0] * len(o.JOINTS)
         self._faulty: set[str] = set()
 
     # --- what the controller asks --------------------------------------------------------------
@@ -230,14 +233,14 @@ class BusPlant:
         with self.lock:
             for drive in self.drives.values():
                 self._judge(drive)
-            step = min(dt_s, 0.02)
+            step = min(max(dt_s, 0.001), 0.02)
             for ramp in self._ramps.values():
                 if not ramp.settled:
                     ramp.step(step)
             speed = self._belt.value(o.VELOCITY)
             self._gait.step(step, (speed or 0) * o.VELOCITY_UNIT)
             self._targets()
-            self._keep_row()
+            self._keep_row(step)
 
     def _judge(self, drive: RemoteDrive) -> None:
         enabled = drive.goal is Goal.ENABLED
@@ -275,23 +278,23 @@ class BusPlant:
         load = self.support.set_value * self._weight_n
         self._support.targets = (round(load / o.LOAD_UNIT),)
 
-    def _keep_row(self) -> None:
+    def _keep_row(self, step_s: float) -> None:
         row: list[float] = []
         squares, spasm = 0.0, False
-        for joint, side, drive in self._joints:
+        for at, (joint, side, drive) in enumerate(self._joints):
             angle = _scaled(drive, o.POSITION, drive.sign * o.POSITION_UNIT)
             felt = _scaled(drive, o.INTERACTION, drive.sign * o.INTERACTION_UNIT)
-            row += [
-                angle,
-                _scaled(drive, o.VELOCITY, drive.sign * o.VELOCITY_UNIT),
-                _scaled(drive, o.TORQUE, drive.sign * o.TORQUE_UNIT * RATED_NM),
-                felt,
-            ]
-            squares += (angle - self._gait.angle_rad(joint, side)) ** 2
-            spasm = spasm or abs(felt) > SPASM_NM
+            speed = _scaled(drive, o.VELOCITY, drive.sign * o.VELOCITY_UNIT)
+            torque = _scaled(drive, o.TORQUE, drive.sign * o.TORQUE_UNIT * RATED_NM)
+            row += [angle, speed, torque, felt]
+            reference = self._gait.angle_rad(joint, side)
+            astray = abs(speed - (reference - self._references[at]) / step_s)
+            self._references[at] = reference
+            squares += (angle - reference) ** 2
+            spasm = spasm or abs(felt) > SPASM_NM or astray > SPASM_RAD_S
         self._spasm = self._spasm + 1 if spasm else 0
         if self._spasm == SPASM_PERIODS:
-            self.troubles.append(Trouble("spasm", "joints", f"more than {SPASM_NM:g} N.m"))
+            self.troubles.append(Trouble("spasm", "joints", "off the path"))
         load = _scaled(self._support, o.LOAD, o.LOAD_UNIT)
         late, bus = self.row_tail
         age = max(drive.age_periods for drive in self.drives.values())

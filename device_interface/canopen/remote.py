@@ -53,6 +53,7 @@ class RemoteDrive:
         self._was_enabled = False
         self._left_enabled = True
         self._fault_since: int | None = None
+        self._was_faulted = False
 
     # --- what it says ------------------------------------------------------------------------
 
@@ -64,6 +65,7 @@ class RemoteDrive:
         self._life, self._life_seen = None, -self._stale
         self._goal_since = 0
         self._fault_since = None
+        self._was_faulted = False
         self.emergency = None
 
     def take(self, at: int, data: bytes) -> None:
@@ -125,6 +127,7 @@ class RemoteDrive:
             self.goal = goal
             self._goal_since = self._sync
             self._was_enabled = False
+            self._was_faulted = self._was_faulted and goal is not Goal.RESET
 
     @property
     def enabled(self) -> bool:
@@ -137,12 +140,13 @@ class RemoteDrive:
         Once it was enabled, a drive that drops out is not led back: that takes a new goal.
         A reset is an edge of bit 7, again and again while a cause lasts, and leads no further.
         """
-        if self.goal is Goal.RESET:
+        goal, state = self.goal, self.state  # another thread may set the goal meanwhile
+        if goal is Goal.RESET:
             edges = (self._sync - self._goal_since) // _RESET_PERIODS
             return c.FAULT_RESET if edges % 2 else c.DISABLE_VOLTAGE
-        if self.goal is Goal.ENABLED and self._was_enabled:
-            return c.ENABLE_OPERATION if self.enabled else c.DISABLE_VOLTAGE
-        return c.toward(self.state, self.goal)
+        if goal is Goal.ENABLED and self._was_enabled and state is not _S.OPERATION_ENABLED:
+            return c.DISABLE_VOLTAGE
+        return c.toward(state, goal)
 
     def rpdo(self) -> bytes:
         """Return the data of its RPDO."""
@@ -160,17 +164,23 @@ class RemoteDrive:
             return "node_lies"
         state = self.state
         if state in c.FAULTED:
+            self._left_enabled = True
+            self._was_faulted = self.goal is not Goal.RESET
             since = self._fault_since if self._fault_since is not None else self._sync
             self._fault_since = since
             unnamed = self.emergency in (None, o.TORQUE_OFF)
             return "drive_fault" if unnamed and self._sync - since >= NAME_PERIODS else None
         self._fault_since = None
+        age = self._sync - self._goal_since
+        if self._was_faulted:
+            self._was_faulted = False
+            if age > _RESET_PERIODS and not self.booted:
+                return "self_restart"
         if self.goal is Goal.ENABLED:
             if self._was_enabled and state is not _S.OPERATION_ENABLED:
                 return "drive_fault"
             self._was_enabled = self._was_enabled or state is _S.OPERATION_ENABLED
         elif state is _S.OPERATION_ENABLED:
-            age = self._sync - self._goal_since
             if self._left_enabled:
                 return "self_restart"
             return "node_lies" if age > OBEY_PERIODS else None
