@@ -7,6 +7,7 @@ import pytest
 
 from device_interface.contract import Block, Channel, DeviceState, Limits, Stream
 from trialkit.session.guards import GUARDS, gravest, guard_table, seen_in
+from trialkit.session.spasm import SpasmWatch
 from trialkit.session.summary import Summariser
 from trialkit.session.watch import StreamWatch
 from trialkit.session.words import Summary
@@ -93,21 +94,68 @@ def test_walking_trips_nothing(look: Any) -> None:
         assert look(n).guards == {}
 
 
-def test_a_spasm_is_a_sudden_change_also_over_the_border_of_blocks(look: Any) -> None:
-    slow = np.linspace(0, 100, 100)  # 5 N.m in 50 ms
+def test_without_strides_to_compare_only_a_great_jump_is_a_spasm(look: Any) -> None:
+    slow = np.linspace(-70, 70, 100)  # 7 N.m in 50 ms
     assert look(100, knee_interaction_torque_l=slow).guards == {}
-    assert look(10, knee_interaction_torque_l=100.0).guards == {}
-    assert look(10, knee_interaction_torque_l=141.0).guards == {"spasm": pytest.approx(41.0)}
-    sudden = np.r_[[141.0] * 5, [0.0] * 5]
-    assert look(10, knee_interaction_torque_l=sudden).guards["spasm"] == pytest.approx(141.0)
+    assert look(10, knee_interaction_torque_l=-49.0).guards == {}
+    assert look(10, knee_interaction_torque_l=72.0).guards == {"spasm": pytest.approx(121.0)}
+    sudden = np.r_[[72.0] * 5, [-60.0] * 5]
+    assert look(10, knee_interaction_torque_l=sudden).guards["spasm"] == pytest.approx(132.0)
+
+
+class Strides:
+    """Strides of 1.2 s whose hip torque swings by 160 N.m, as that of a body does."""
+
+    def __init__(self) -> None:
+        self.watch = SpasmWatch(1, 0.01)
+        self.rng = np.random.default_rng(3)
+        self.row = 0
+
+    def look(self, rows: int, extra: float = 0.0, size: float = 1.0, **options: Any) -> Any:
+        at = self.row + np.arange(rows)
+        self.row += rows
+        phase = (at / 120.0) % 1.0
+        torque = 80.0 * size * np.sin(4 * np.pi * phase) + self.rng.normal(0, 3, rows) + extra
+        phase, torque = phase.astype(np.float32), torque.astype(np.float32)[:, None]
+        t_ns = (at * 10_000_000).astype(np.int64)
+        return self.watch.look(torque, phase, t_ns, **{"moving": True, **options})
+
+
+@pytest.mark.parametrize("rows", [1, 7, 10, 100])
+def test_strides_that_are_alike_are_no_spasm_however_steep(rows: int) -> None:
+    strides = Strides()
+    assert [strides.look(rows) for _ in range(2400 // rows)] == [None] * (2400 // rows)
+    grown = [strides.look(rows, size=1.0 + 0.0002 * n * rows) for n in range(1200 // rows)]
+    assert grown == [None] * (1200 // rows)  # settings that move change strides slowly
+
+
+@pytest.mark.parametrize("extra", [100.0, -100.0])
+@pytest.mark.parametrize("rows", [3, 10])
+def test_a_torque_far_from_the_last_strides_is_a_spasm(extra: float, rows: int) -> None:
+    for begin in range(400, 520, 15):  # at every phase
+        strides = Strides()
+        strides.look(begin)
+        found = [strides.look(rows, extra) for _ in range(2)]
+        assert any(f is not None and 50 < f < 125 for f in found), begin
+
+
+def test_one_row_is_no_spasm_and_a_new_walk_has_no_strides() -> None:
+    strides = Strides()
+    strides.look(480)
+    assert strides.look(1, 75.0) is None
+    assert strides.look(10, 0.0) is None
+    assert strides.look(10, 75.0) is not None
+    strides.look(10, moving=False)
+    strides.row += 113
+    assert strides.look(10, 75.0) is None
 
 
 def test_lost_rows_are_no_spasm(feed: Feed) -> None:
     summariser = Summariser([MOTION])
-    summariser.summary([feed.block(knee_interaction_torque_l=-30.0)], 0.1)
+    summariser.summary([feed.block(knee_interaction_torque_l=-70.0)], 0.1)
     feed.seq += 40
     feed.t_ns += 400_000_000
-    seen = summariser.summary([feed.block(knee_interaction_torque_l=30.0)], 0.5).guards
+    seen = summariser.summary([feed.block(knee_interaction_torque_l=70.0)], 0.5).guards
     assert seen == {}
 
 

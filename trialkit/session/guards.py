@@ -18,6 +18,8 @@ from trialkit.session.words import Summary
 REPEATS = 3
 """At this many holds by the same guard, or by the device itself, the session ends."""
 SPASM_WINDOW_S = 0.05
+SPASM_JUMP_NM = 120.0
+"""Change of interaction torque within the window that counts while there is no stride yet."""
 STALE_PERIODS = 3
 SILENT_S = 1.0
 """A stream that is not required and has waited this long, and three periods, is named."""
@@ -60,7 +62,7 @@ GUARDS: dict[str, Guard] = {
         Guard("alarm", "hold", None, "", 0.0, "a channel outside its alarm limits"),
         Guard("set_gap", "hold", None, "", 0.0, "a read value too far from its set value"),
         Guard("tracking_error", "hold", 0.35, "rad", 1.0, "the joints this far off the path"),
-        Guard("spasm", "hold", 40.0, "N.m", 0.0, "such a change of interaction torque in 50 ms"),
+        Guard("spasm", "hold", 50.0, "N.m", 0.0, "torques this far from those of the last strides"),
         Guard("velocity_reversal", "hold", -0.05, "m/s", 0.0, "a belt that runs backward"),
         Guard("sequence", "hold", 0.5, "s", 0.0, "rows lost, or sequence numbers going back"),
         Guard("late_loop", "hold", 1.0, "s", 0.0, "the session's own loop comes too late"),

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_interface.contract import Block, Channel, Stream
-from trialkit.session.guards import GUARDS, SILENT_S, SPASM_WINDOW_S, STALE_PERIODS
+from trialkit.session.guards import GUARDS, SILENT_S, STALE_PERIODS
+from trialkit.session.spasm import SpasmWatch
 
 Rows = NDArray[np.float32]
 _HALF = 1 << 31
@@ -80,6 +81,7 @@ class StreamWatch:
             if c.follows is not None and c.allowed_gap is not None
         ]
         self._torques = [at for at, c in sampled if "interaction_torque" in c.name]
+        self._spasm = SpasmWatch(len(self._torques), self._row_s or 1.0)
         self._lively = [at for at, c in sampled if c.unit in _LIVELY]
         self._off_path = _Lasting(GUARDS["tracking_error"].after_s)
         periods_s = STALE_PERIODS * (self._row_s or 0.0)
@@ -135,11 +137,11 @@ class StreamWatch:
         threshold = GUARDS["sequence"].threshold or 0.0
         if self.required and (back or lost_s > threshold):
             seen[f"sequence-{self.stream.name}"] = lost_s
-        seen.update(self._look(values, t_ns, latest))
+        seen.update(self._look(values, t_ns, latest, moving=moving))
         self._look_stale(values, t_ns, moving=moving)
         if self.stale and self.required:
             seen[f"stale-{self.stream.name}"] = float(t_ns[-1] - t_ns[0]) / 1e9
-        self._remember(values, t_ns)
+        self._before = (t_ns[-1:], values[-1:])
         return values, seen
 
     def _note_rate(self, dt_s: float, n: int) -> None:
@@ -171,7 +173,12 @@ class StreamWatch:
         return (missing * self._row_s if self._row_s is not None else 0.0), back > 0
 
     def _look(
-        self, values: Rows, t_ns: NDArray[np.int64], latest: Mapping[str, float]
+        self,
+        values: Rows,
+        t_ns: NDArray[np.int64],
+        latest: Mapping[str, float],
+        *,
+        moving: bool,
     ) -> dict[str, float]:
         seen: dict[str, float] = {}
         for at, follows, allowed, lasting, name in self._pairs:
@@ -182,7 +189,7 @@ class StreamWatch:
             if lasting.longer(~(gap <= allowed), t_ns):
                 seen[f"set_gap-{name}"] = float(gap.max())
         if self._torques:
-            seen.update(self._look_torques(values[:, self._torques], t_ns))
+            seen.update(self._look_torques(values, t_ns, moving=moving))
         belt = self.column.get("belt_speed_m_s")
         if belt is not None:
             slowest = float(values[:, belt].min())
@@ -202,29 +209,27 @@ class StreamWatch:
         at = self.column.get(name)
         return values[:, at] if at is not None else latest.get(name)
 
-    def _look_torques(self, torques: Rows, t_ns: NDArray[np.int64]) -> dict[str, float]:
-        """Look for an overload, and for a change within the window that only a spasm makes."""
+    def _look_torques(
+        self, values: Rows, t_ns: NDArray[np.int64], *, moving: bool
+    ) -> dict[str, float]:
+        """Look for an overload and for a spasm."""
         seen: dict[str, float] = {}
+        torques = values[:, self._torques]
         largest = float(np.abs(torques).max())
         if not largest <= (GUARDS["overload"].threshold or 0.0):
             seen["overload"] = largest
-        if self._before is not None:
-            t_ns = np.concatenate([self._before[0], t_ns])
-            torques = np.concatenate([self._before[1][:, self._torques], torques])
-        back = max(1, round(SPASM_WINDOW_S / (self._row_s or 1.0)))
-        if len(t_ns) <= back:
-            return seen
-        near = t_ns[back:] - t_ns[:-back] <= 1.5e9 * max(SPASM_WINDOW_S, self._row_s or 0.0)
-        change = np.abs(torques[back:] - torques[:-back]).max(axis=1)[near]
-        if len(change) and float(change.max()) > (GUARDS["spasm"].threshold or 0.0):
-            seen["spasm"] = float(change.max())
+        at = self.column.get("gait_phase")
+        phase = None if at is None else values[:, at]
+        far = self._spasm.look(torques, phase, t_ns, moving=moving)
+        if far is not None:
+            seen["spasm"] = far
         return seen
 
     def _look_stale(self, values: Rows, t_ns: NDArray[np.int64], *, moving: bool) -> None:
         """See whether every lively channel stands still, or the device's clock does."""
         if self._before is not None:
-            values = np.concatenate([self._before[1][-1:], values])
-            t_ns = np.concatenate([self._before[0][-1:], t_ns])
+            values = np.concatenate([self._before[1], values])
+            t_ns = np.concatenate([self._before[0], t_ns])
         if len(t_ns) < 2:
             return
         lively = values[:, self._lively]
@@ -233,13 +238,6 @@ class StreamWatch:
             still = np.zeros(len(still), np.bool_)
         frozen = bool((t_ns[1:] <= t_ns[:-1]).sum() >= STALE_PERIODS)
         self.stale = self._same.longer(still, t_ns[:-1]) or frozen
-
-    def _remember(self, values: Rows, t_ns: NDArray[np.int64]) -> None:
-        back = max(1, round(SPASM_WINDOW_S / (self._row_s or 1.0)))
-        if self._before is not None and len(t_ns) < back:
-            t_ns = np.concatenate([self._before[0], t_ns])
-            values = np.concatenate([self._before[1], values])
-        self._before = (t_ns[-back:], values[-back:])
 
 
 class _Alarms:
