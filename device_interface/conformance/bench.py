@@ -88,7 +88,12 @@ class Bench:
         self, kind: type[BenchLink], options: dict[str, Any], lockstep: bool, box: Path | None
     ) -> BenchLink:
         clock: Clock = SimulatedClock(datetime(2026, 1, 1, tzinfo=UTC)) if lockstep else RealClock()
-        link = kind(self.name, options, clock, black_box=str(box) if box else None)
+        try:
+            link = kind(self.name, options, clock, black_box=str(box) if box else None)
+        except UsageError:
+            if not lockstep:  # a device may refuse lockstep before it can be asked
+                raise
+            return self._link(kind, options, False, box)
         if lockstep and not link.capability.lockstep:
             link.close()
             link = kind(self.name, options, RealClock(), black_box=str(box) if box else None)
