@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from curves import cohort
+from scipy import stats
 
 from trialkit.adaptation import fit_growth, predict_progress
-from trialkit.adaptation.growth import basis
+from trialkit.adaptation.growth import basis, fit_at
 from trialkit.errors import UsageError
 
 COLUMNS = {"outcome": "speed", "subject": "id", "time": "week"}
@@ -22,9 +23,11 @@ def uneven() -> pd.DataFrame:
 
 @pytest.mark.filterwarnings("ignore")
 def test_likelihood_is_that_of_mixedlm(uneven: pd.DataFrame) -> None:
-    model = fit_growth(uneven, **COLUMNS)
-    for fit in [model.best, *model.fits[::4]]:
-        z = basis(uneven["week"], fit.tau)
+    t, y = uneven["week"].to_numpy(), uneven["speed"].to_numpy()
+    codes = pd.factorize(uneven["id"])[0]
+    for tau in (3.0, 5.0, 12.0, 24.0):
+        fit = fit_at(tau, t, y, codes)
+        z = basis(t, tau)
         other = sm.MixedLM(uneven["speed"], z, groups=uneven["id"], exog_re=z).fit(reml=False)
         assert fit.log_likelihood == pytest.approx(other.llf, abs=1e-6)
         assert fit.mean == pytest.approx(other.fe_params.to_numpy(), abs=1e-5)
@@ -32,12 +35,48 @@ def test_likelihood_is_that_of_mixedlm(uneven: pd.DataFrame) -> None:
         assert fit.variance == pytest.approx(other.scale, abs=1e-6)
 
 
+@pytest.mark.parametrize("tau", [0.5, 4.0])
+def test_likelihood_is_the_normal_density_also_at_the_boundary(
+    uneven: pd.DataFrame, tau: float
+) -> None:
+    """At tau 0.5 the covariance is singular; MixedLM's own value is 2e-6 off its density there."""
+    t, y = uneven["week"].to_numpy(), uneven["speed"].to_numpy()
+    codes = pd.factorize(uneven["id"])[0]
+    fit = fit_at(tau, t, y, codes)
+    total = 0.0
+    for person in range(60):
+        z = basis(t[codes == person], tau)
+        spread = z @ fit.covariance @ z.T + fit.variance * np.eye(len(z))
+        total += stats.multivariate_normal.logpdf(y[codes == person], z @ fit.mean, spread)
+    assert fit.log_likelihood == pytest.approx(total, abs=1e-8)
+    assert (np.linalg.eigvalsh(fit.covariance).min() < 1e-9) == (tau == 0.5)
+
+
 def test_the_best_tau_is_the_best(uneven: pd.DataFrame) -> None:
+    t, y = uneven["week"].to_numpy(), uneven["speed"].to_numpy()
+    codes = pd.factorize(uneven["id"])[0]
     model = fit_growth(uneven, **COLUMNS)
-    assert model.best.log_likelihood >= max(f.log_likelihood for f in model.fits) - 1e-7
-    assert model.weights.sum() == pytest.approx(1.0)
+    for tau in np.geomspace(0.6, 20, 15):
+        assert fit_at(tau, t, y, codes).log_likelihood <= model.best.log_likelihood + 1e-6
     assert model.n == len(uneven)
     assert model.n_participants == 60
+
+
+def test_draws_are_those_of_the_likelihood(uneven: pd.DataFrame) -> None:
+    """The share of tau below the median of the draws is that of the profile likelihood."""
+    t, y = uneven["week"].to_numpy(), uneven["speed"].to_numpy()
+    codes = pd.factorize(uneven["id"])[0]
+    model = fit_growth(uneven, **COLUMNS)
+    assert model.weights.sum() == pytest.approx(1.0)
+    assert 1 / (model.weights**2).sum() > 50  # effective number of draws
+    grid = np.geomspace(0.5, 24, 50)
+    profile = np.array([fit_at(tau, t, y, codes).log_likelihood for tau in grid])
+    mass = np.exp(profile - profile.max())
+    share = (np.cumsum(mass) - 0.5 * mass) / mass.sum()
+    taus = np.array([fit.tau for fit in model.draws])
+    for limit in np.interp([0.1, 0.25, 0.5, 0.75, 0.9], share, grid):
+        expected = float(np.interp(limit, grid, share))
+        assert model.weights[taus <= limit].sum() == pytest.approx(expected, abs=0.08)
 
 
 def test_a_large_cohort_gives_the_truth_back() -> None:

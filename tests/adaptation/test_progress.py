@@ -54,7 +54,7 @@ def test_mixture_quantiles_hold_their_share() -> None:
     table = predict_progress(model, [0.0], [0.45], [6.0]).table
     rng = np.random.default_rng(5)
     draws = []
-    for fit in model.fits:
+    for fit in model.draws:
         one = predict_progress(
             GrowthModel(fit, (fit,), np.ones(1), 0, 99, 0), [0.0], [0.45], [6.0], levels=[95]
         ).table
@@ -112,14 +112,14 @@ def coverage(cohorts: int, people: int, seed: int) -> dict[int, tuple[float, flo
 
 def test_calibration_on_held_out_patients() -> None:
     for level, (share, error) in coverage(cohorts=4, people=100, seed=31).items():
-        assert abs(share - level / 100) < 3 * error + 0.01
+        assert abs(share - level / 100) < 3 * error
 
 
 @pytest.mark.slow
 def test_calibration_over_many_cohorts() -> None:
-    """4,000 held-out patients; plug-in covariance costs about a point at 120 participants."""
+    """4,000 held-out patients."""
     for level, (share, error) in coverage(cohorts=40, people=100, seed=32).items():
-        assert abs(share - level / 100) < 3 * error + 0.005
+        assert abs(share - level / 100) < 3 * error
 
 
 @pytest.mark.parametrize(

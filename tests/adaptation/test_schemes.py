@@ -23,7 +23,7 @@ from trialkit.errors import UnknownName, UsageError
 
 number = st.floats(allow_nan=False, allow_infinity=False)
 NAMES = st.sampled_from(
-    ["current", "tracking_error_rad", "paretic_load_share", "rest_s", "heart_rate_bpm"]
+    ["current", "tracking_error_rad", "paretic_load_share", "rest_s", "measure"]
 )
 BOUT = {"current": 0.6, "tracking_error_rad": 0.08, "paretic_load_share": 0.35, "rest_s": 60.0}
 
@@ -82,6 +82,17 @@ def test_without_current_it_goes_on_from_its_own_proposal(name: str) -> None:
     state, first = scheme.propose({}, BOUT, {})
     alone = {k: v for k, v in BOUT.items() if k != "current"}
     assert scheme.propose(state, alone, {}) == scheme.propose(state, {**BOUT, "current": first}, {})
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMES))
+def test_a_protocol_may_name_another_measure(name: str) -> None:
+    scheme = SCHEMES[name]
+    state, _ = scheme.propose({}, BOUT, {})
+    usual = scheme.measures[0]
+    plain = scheme.propose(state, {**BOUT, usual: 0.2}, {})
+    named = scheme.propose(state, {**BOUT, "measure": 0.2}, {})
+    assert named == plain
+    assert scheme.propose(state, {**BOUT, "measure": math.nan}, {})[1] == BOUT["current"]
 
 
 def test_forgetting_factor_is_the_law() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
+from scipy import optimize, stats
+from scipy.stats import qmc
 
 from trialkit.errors import UsageError
 
 Floats = NDArray[np.float64]
 _GRID = 15
 _LEAST_PARTICIPANTS = 10
+_DRAWS = 256
+_SEED = 20261
 
 
 @dataclass(frozen=True)
@@ -45,16 +49,17 @@ class Fit:
 
 @dataclass(frozen=True)
 class GrowthModel:
-    """Fits over a grid of time constants.
+    """A curve fitted to a cohort.
 
     Attributes
     ----------
     best : Fit
-        At the time constant of greatest likelihood, between the grid's points too.
-    fits : tuple of Fit
-        Over a grid of time constants that are worth a weight.
-    weights : (grid,) array
-        Of each fit: its profile likelihood, tau being even on a logarithmic scale beforehand.
+        At the time constant of greatest likelihood.
+    draws : tuple of Fit
+        What else the cohort allows: time constant, covariance and residual variance drawn from
+        their likelihood, with the mean that belongs to each.
+    weights : (draws,) array
+        Importance weight of each draw; they sum to 1.
     n, n_participants : int
         Rows and participants used.
     n_missing : int
@@ -62,7 +67,7 @@ class GrowthModel:
     """
 
     best: Fit
-    fits: tuple[Fit, ...]
+    draws: tuple[Fit, ...]
     weights: Floats
     n: int
     n_participants: int
@@ -126,47 +131,125 @@ def fit_growth(
     low, high = tau or (0.25 * float(t[t > 0].min()), 2.0 * float(t.max()))
     if not 0 < low < high:
         raise UsageError(f"tau from {low:g} to {high:g}.", remedy="Give 0 < least < greatest.")
-    fits, theta = _over((np.log(low), np.log(high)), t, y, codes, np.array([1.0, 0.0, 1.0]))
-    fits, theta = _over(_worth_while(fits), t, y, codes, theta)
-    at = int(np.argmax([fit.log_likelihood for fit in fits]))
-    found = optimize.minimize_scalar(
-        lambda x: -_fit_at(float(np.exp(x)), t, y, codes, theta)[0].log_likelihood,
-        bounds=[np.log(fits[k].tau) for k in (max(0, at - 1), min(len(fits) - 1, at + 1))],
-        method="bounded",
-        options={"xatol": 1e-6},
-    )
-    best, _ = _fit_at(float(np.exp(found.x)), t, y, codes, theta, polish=True)
-    best = best if best.log_likelihood >= fits[at].log_likelihood else fits[at]
-    likelihood = np.array([fit.log_likelihood for fit in fits])
-    weights = np.exp(likelihood - likelihood.max())
+    ends = float(np.log(low)), float(np.log(high))
+    best, theta = _best(ends, t, y, codes)
+    draws, weights = _draws(best, theta, ends, t, y, codes)
     return GrowthModel(
         best=best,
-        fits=tuple(fits),
-        weights=weights / weights.sum(),
+        draws=draws,
+        weights=weights,
         n=len(rows),
         n_participants=len(people),
         n_missing=len(frame) - len(rows),
     )
 
 
-def _over(
-    ends: tuple[float, float], t: Floats, y: Floats, codes: NDArray[np.intp], theta: Floats
-) -> tuple[list[Fit], Floats]:
-    """Return the fits over a grid, each begun where the last ended, and the best place to begin."""
-    fits, places = [], []
-    for tau in np.exp(np.linspace(ends[0], ends[1], _GRID)):
-        fit, theta = _fit_at(float(tau), t, y, codes, theta)
-        fits.append(fit)
+def fit_at(tau: float, t: Floats, y: Floats, codes: NDArray[np.intp]) -> Fit:
+    """Return the maximum likelihood at one `tau`; `codes` number the participants from 0."""
+    return _fit_at(tau, t, y, codes, np.array([1.0, 0.0, 1.0]), polish=True)[0]
+
+
+def _best(
+    ends: tuple[float, float], t: Floats, y: Floats, codes: NDArray[np.intp]
+) -> tuple[Fit, Floats]:
+    """Return the fit at the best tau between the logarithms `ends`, and its search variables."""
+    grid = np.linspace(ends[0], ends[1], _GRID)
+    theta = np.array([1.0, 0.0, 1.0])
+    values, places = [], []
+    for x in grid:
+        fit, theta = _fit_at(float(np.exp(x)), t, y, codes, theta)
+        values.append(fit.log_likelihood)
         places.append(theta)
-    return fits, places[int(np.argmax([fit.log_likelihood for fit in fits]))]
+    at = int(np.argmax(values))
+    found = optimize.minimize_scalar(
+        lambda x: -_fit_at(float(np.exp(x)), t, y, codes, places[at])[0].log_likelihood,
+        bounds=(grid[max(0, at - 1)], grid[min(_GRID - 1, at + 1)]),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    return _fit_at(float(np.exp(found.x)), t, y, codes, places[at], polish=True)
 
 
-def _worth_while(fits: list[Fit]) -> tuple[float, float]:
-    """Return the logarithms of the taus between which all lie that are worth a weight."""
-    likelihood = np.array([fit.log_likelihood for fit in fits])
-    near = np.flatnonzero(likelihood > likelihood.max() - 10.0)
-    first, last = max(0, near[0] - 1), min(len(fits) - 1, near[-1] + 1)
-    return float(np.log(fits[first].tau)), float(np.log(fits[last].tau))
+def _draws(
+    best: Fit,
+    theta: Floats,
+    ends: tuple[float, float],
+    t: Floats,
+    y: Floats,
+    codes: NDArray[np.intp],
+) -> tuple[tuple[Fit, ...], Floats]:
+    """Return draws from the likelihood of log tau, the covariance's factor and log variance.
+
+    The mean is integrated out (restricted likelihood). The proposal is a multivariate t with
+    5 degrees of freedom about the maximum, by fixed quasi-random numbers; each draw is weighted
+    by likelihood over proposal, so that the result does not rest on a normal shape.
+    """
+
+    def height(x: Floats) -> float:
+        if not ends[0] <= x[0] <= ends[1]:
+            return -np.inf
+        return _restricted(x[1:4], float(x[4]), _sums(float(np.exp(x[0])), t, y, codes))
+
+    begin = np.array([np.log(best.tau), *theta, np.log(best.variance)])
+    found = optimize.minimize(
+        lambda x: -height(np.array([np.clip(x[0], *ends), *x[1:]])),
+        begin,
+        method="Nelder-Mead",
+        options={"xatol": 1e-4, "fatol": 1e-4, "maxfev": 2000},
+    )
+    centre = np.array([np.clip(found.x[0], *ends), *found.x[1:]])
+    root = _root(lambda x: height(np.array([np.clip(x[0], *ends), *x[1:]])), centre)
+    uniform = qmc.Sobol(6, scramble=True, rng=np.random.default_rng(_SEED)).random(_DRAWS)
+    normal = stats.norm.ppf(uniform[:, :5])
+    scale = np.sqrt(5.0 / stats.chi2.ppf(uniform[:, 5], 5.0))
+    points = centre + scale[:, None] * (normal @ root.T)
+    distance = (scale[:, None] * normal) ** 2
+    logs = np.array([height(x) for x in points]) + 5.0 * np.log1p(distance.sum(axis=1) / 5.0)
+    kept = logs > logs.max() - 25.0
+    weights = np.exp(logs[kept] - logs.max())
+    fits = tuple(_fit_of(x, t, y, codes) for x in points[kept])
+    return fits, weights / weights.sum()
+
+
+def _root(height: Callable[[Floats], float], centre: Floats) -> Floats:
+    """Return a square root of the inverse of minus the curvature at `centre`."""
+    k = len(centre)
+    step = np.array([0.05, *(0.05 * np.maximum(0.2, np.abs(centre[1:4]))), 0.05])
+    middle = height(centre)
+    ahead = np.diag(step)
+    curve = np.empty((k, k))
+    for i in range(k):
+        for j in range(i, k):
+            if i == j:
+                value = height(centre + ahead[i]) + height(centre - ahead[i]) - 2.0 * middle
+            else:
+                both = height(centre + ahead[i] + ahead[j]) + height(centre - ahead[i] - ahead[j])
+                cross = height(centre + ahead[i] - ahead[j]) + height(centre - ahead[i] + ahead[j])
+                value = (both - cross) / 4.0
+            curve[i, j] = curve[j, i] = -value / (step[i] * step[j])
+    size = np.sqrt(np.maximum(np.abs(np.diag(curve)), 1e-6))
+    values, vectors = np.linalg.eigh(curve / np.outer(size, size))
+    root: Floats = (vectors / np.sqrt(np.maximum(values, 0.02))) / size[:, None]
+    return root
+
+
+def _restricted(theta: Floats, log_variance: float, sums: _Sums) -> float:
+    """Return the log-likelihood with the mean integrated out, without constants."""
+    lack, log_det, _, inverse = _pieces(theta, sums)
+    sign, log_precision = np.linalg.slogdet(inverse)
+    n = sums.n - 2
+    return float(
+        -0.5 * (n * log_variance + lack * np.exp(-log_variance) + log_det - sign * log_precision)
+    )
+
+
+def _fit_of(x: Floats, t: Floats, y: Floats, codes: NDArray[np.intp]) -> Fit:
+    tau, variance = float(np.exp(x[0])), float(np.exp(x[4]))
+    sums = _sums(tau, t, y, codes)
+    lack, log_det, mean, inverse = _pieces(x[1:4], sums)
+    factor = _factor(x[1:4])
+    value = -0.5 * (sums.n * np.log(2.0 * np.pi * variance) + lack / variance + log_det)
+    return Fit(tau, mean, variance * inverse, variance * factor @ factor.T, variance, float(value))
 
 
 @dataclass(frozen=True)
@@ -180,12 +263,12 @@ class _Sums:
 
 
 def _sums(tau: float, t: Floats, y: Floats, codes: NDArray[np.intp]) -> _Sums:
-    z = basis(t, tau)
-    m = int(codes.max()) + 1
-    zz, zy = np.zeros((m, 2, 2)), np.zeros((m, 2))
-    np.add.at(zz, codes, z[:, :, None] * z[:, None, :])
-    np.add.at(zy, codes, z * y[:, None])
-    return _Sums(zz, zy, float(y @ y), len(y))
+    g = basis(t, tau)[:, 1]
+    n, one, two, y_one, y_g = (
+        np.bincount(codes, weights=w) for w in (np.ones(len(g)), g, g * g, y, g * y)
+    )
+    zz: Floats = np.stack([n, one, one, two], axis=1).reshape(-1, 2, 2).astype(np.float64)
+    return _Sums(zz, np.stack([y_one, y_g], axis=1), float(y @ y), len(y))
 
 
 def _factor(theta: Floats) -> Floats:
@@ -193,8 +276,8 @@ def _factor(theta: Floats) -> Floats:
     return np.array([[theta[0], 0.0], [theta[1], theta[2]]])
 
 
-def _profile(theta: Floats, sums: _Sums) -> tuple[float, Floats, Floats, float]:
-    """Return log-likelihood, mean, its relative covariance, and residual variance.
+def _pieces(theta: Floats, sums: _Sums) -> tuple[float, float, Floats, Floats]:
+    """Return the weighted residual sum, log |V|, the mean and its covariance, per variance.
 
     With D the relative covariance, A = Z'Z and M = I + A D: Z'V^-1 Z = M^-1 A, Z'V^-1 y =
     M^-1 Z'y, y'V^-1 y = y'y - y'Z D M^-1 Z'y and |V| = |M|, all of two rows and columns.
@@ -208,13 +291,11 @@ def _profile(theta: Floats, sums: _Sums) -> tuple[float, Floats, Floats, float]:
     inverse[:, 0, 1], inverse[:, 1, 0] = -m[:, 0, 1] / det, -m[:, 1, 0] / det
     c = (inverse * sums.zy[:, None, :]).sum(axis=2)
     precision = (inverse @ sums.zz).sum(axis=0)
-    precision = 0.5 * (precision + precision.T)
+    covariance = np.linalg.inv(0.5 * (precision + precision.T))
     total = c.sum(axis=0)
-    mean = np.linalg.solve(precision, total)
+    mean = covariance @ total
     taken = float((sums.zy * (c @ relative)).sum()) + float(mean @ total)
-    variance = max(sums.yy - taken, 1e-300) / sums.n
-    value = -0.5 * (sums.n * (np.log(2.0 * np.pi * variance) + 1.0) + np.log(det).sum())
-    return float(value), mean, np.linalg.inv(precision), variance
+    return max(sums.yy - taken, 1e-300), float(np.log(det).sum()), mean, covariance
 
 
 def _fit_at(
@@ -229,23 +310,16 @@ def _fit_at(
     sums = _sums(tau, t, y, codes)
 
     def lack(x: Floats) -> float:
-        return -_profile(x, sums)[0]
+        residual, log_det, _, _ = _pieces(x, sums)
+        return 0.5 * (sums.n * float(np.log(residual)) + log_det)
 
     found = optimize.minimize(lack, theta, method="L-BFGS-B", options={"ftol": 1e-13, "gtol": 1e-6})
-    if polish:
-        found = optimize.minimize(
-            lack, found.x, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-11}
-        )
-    value, mean, relative, variance = _profile(found.x, sums)
-    factor = _factor(found.x)
-    fit = Fit(
-        tau=tau,
-        mean=mean,
-        mean_covariance=variance * relative,
-        covariance=variance * factor @ factor.T,
-        variance=variance,
-        log_likelihood=value,
-    )
+    for size in (0.2, 0.02) if polish else ():  # the slope at a diagonal of 0 tells nothing
+        corners = found.x + np.vstack([np.zeros(3), size * np.eye(3)])
+        options = {"xatol": 1e-8, "fatol": 1e-11, "initial_simplex": corners}
+        found = optimize.minimize(lack, found.x, method="Nelder-Mead", options=options)
+    residual = _pieces(found.x, sums)[0]
+    fit = _fit_of(np.array([np.log(tau), *found.x, np.log(residual / sums.n)]), t, y, codes)
     # a diagonal of 0 is stationary from both sides: begin the next search beside it
     away = np.where(np.abs(found.x) < 0.2, 0.2, np.abs(found.x))
     return fit, np.array([away[0], found.x[1] * np.sign(found.x[0] or 1.0), away[2]])

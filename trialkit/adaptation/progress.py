@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from trialkit.adaptation.growth import GrowthModel, basis
 from trialkit.errors import UsageError
@@ -67,11 +67,10 @@ def predict_progress(
 ) -> Progress:
     """Return a participant's expected course with prediction intervals.
 
-    Empirical Bayes: the population's mean and covariance are the prior of the participant's
-    start and gain, the visits so far the data. The result averages over the time constants of
-    `model`, each weighted by its likelihood in the cohort and in these visits, and includes the
-    uncertainty of the estimated mean; that of the estimated covariance is left out, which small
-    cohorts (below about 50) pay for with intervals that are slightly too narrow.
+    The population's mean and covariance are the prior of the participant's start and gain, the
+    visits so far the data. The result averages over the model's draws of time constant,
+    covariance and residual variance, each weighted by its likelihood in the cohort and in these
+    visits, so that it carries the uncertainty of the model as well.
 
     It is a course of outcomes. It is never given as a share of a "potential" or of a
     "proportional recovery": these relate change to a baseline that is part of it, and such a
@@ -102,22 +101,7 @@ def predict_progress(
         raise UsageError("there is nothing to predict.", remedy="Give times of at least 0 in at.")
     if not levels or not all(1 <= level <= 99 for level in levels):
         raise UsageError(f"levels={list(levels)}.", remedy="Give percents from 1 to 99.")
-    means, spreads, logs = [], [], []
-    for fit, weight in zip(model.fits, model.weights, strict=True):
-        prior = fit.covariance + fit.mean_covariance
-        z = basis(t, fit.tau)
-        spread = z @ prior @ z.T + fit.variance * np.eye(len(t))
-        gap = y - z @ fit.mean
-        gain = np.linalg.solve(spread, z @ prior).T
-        mean, left = fit.mean + gain @ gap, prior - gain @ z @ prior
-        ahead = basis(future, fit.tau)
-        means.append(ahead @ mean)
-        spreads.append(np.sqrt(np.einsum("ij,jk,ik->i", ahead, left, ahead) + fit.variance))
-        fitted = stats.multivariate_normal.logpdf(gap, cov=spread) if len(t) else 0.0
-        logs.append(np.log(max(weight, 1e-300)) + float(fitted))
-    weights = np.exp(np.array(logs) - max(logs))
-    weights /= weights.sum()
-    centre, spread = np.array(means), np.array(spreads)
+    weights, centre, spread = _mixture(model, t, y, future)
     columns: dict[str, Floats] = {"time": future, "expected": weights @ centre}
     for level in sorted(levels):
         tail = 0.5 - level / 200.0
@@ -126,10 +110,32 @@ def predict_progress(
     return Progress(pd.DataFrame(columns), tuple(sorted(levels)), len(t), model.n_participants)
 
 
+def _mixture(
+    model: GrowthModel, t: Floats, y: Floats, future: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Return weights (m,), means (m, times) and standard deviations of the model's draws."""
+    means = np.array([fit.mean for fit in model.draws])
+    prior = np.array([fit.covariance + fit.mean_covariance for fit in model.draws])
+    variance = np.array([fit.variance for fit in model.draws])
+    z = np.array([basis(t, fit.tau) for fit in model.draws])
+    ahead = np.array([basis(future, fit.tau) for fit in model.draws])
+    logs = np.log(np.maximum(model.weights, 1e-300))
+    if len(t):
+        across = prior @ z.transpose(0, 2, 1)
+        spread = z @ across + variance[:, None, None] * np.eye(len(t))
+        gap = y - np.einsum("mkj,mj->mk", z, means)
+        scaled = np.linalg.solve(spread, gap[:, :, None])[:, :, 0]
+        logs = logs - 0.5 * (np.linalg.slogdet(spread)[1] + (gap * scaled).sum(axis=1))
+        means = means + np.einsum("mjk,mk->mj", across, scaled)
+        prior = prior - across @ np.linalg.solve(spread, across.transpose(0, 2, 1))
+    weights = np.exp(logs - logs.max())
+    wide = np.einsum("mkj,mji,mki->mk", ahead, prior, ahead) + variance[:, None]
+    return weights / weights.sum(), np.einsum("mkj,mj->mk", ahead, means), np.sqrt(wide)
+
+
 def _quantiles(p: float, weights: Floats, centre: Floats, spread: Floats) -> Floats:
     """Return the quantile of each column's mixture of normals."""
-    z = stats.norm.ppf(p)
-    every = centre + z * spread
+    every = centre + special.ndtri(p) * spread
 
     def at(j: int) -> float:
         low, high = float(every[:, j].min()), float(every[:, j].max())
@@ -137,10 +143,10 @@ def _quantiles(p: float, weights: Floats, centre: Floats, spread: Floats) -> Flo
             return low
         return float(
             optimize.brentq(
-                lambda x: weights @ stats.norm.cdf((x - centre[:, j]) / spread[:, j]) - p,
+                lambda x: weights @ special.ndtr((x - centre[:, j]) / spread[:, j]) - p,
                 low,
                 high,
-                xtol=1e-10,
+                xtol=1e-10 * max(1.0, abs(high)),
             )
         )
 

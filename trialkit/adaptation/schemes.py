@@ -6,7 +6,8 @@ numbers; the session asks it between strides or bouts, holds its proposal to the
 protocol, and records inputs, proposal and outcome.
 
 Inputs hold ``current``, the value of the setting now; without it a scheme goes on from its own
-last proposal. A measure that is missing or not finite leaves state and setting as they are.
+last proposal. Where a protocol names another measure than the usual one, inputs hold its value
+as ``measure``. A measure that is missing or not finite leaves state and setting as they are.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Scheme:
     version : int
         Of the formula: a new version may decide otherwise on the same inputs.
     measures : tuple of str
-        Inputs that it needs beside ``current``.
+        Inputs that it needs beside ``current``; ``measure`` stands for the first.
     optional : tuple of str
         Inputs that it uses where they are there.
     settings : tuple of str
@@ -80,13 +81,15 @@ class Scheme:
             Those that are missing have their default; values are held to their bounds.
         """
         current = _number(inputs, "current", _number(state, "proposed", 0.0))
-        if any(not math.isfinite(inputs.get(m, math.nan)) for m in self.measures):
+        usual = self.measures[0]
+        given = {**inputs, usual: inputs["measure"]} if "measure" in inputs else inputs
+        if any(not math.isfinite(given.get(m, math.nan)) for m in self.measures):
             return {**state, "proposed": current}, current
         known = {
             name: min(max(_number(options, name, o.default), o.minimum), o.maximum)
             for name, o in self.options.items()
         }
-        held = {name: _number(inputs, name, 0.0) for name in inputs}
+        held = {name: _number(given, name, 0.0) for name in given}
         after, proposed = self.law(state, {**held, "current": current}, known)
         proposed = _held(proposed)
         return {**{k: _held(v) for k, v in after.items()}, "proposed": proposed}, proposed
@@ -135,9 +138,12 @@ def _forgetting(_state: Flat, inputs: Flat, options: Flat) -> tuple[dict[str, fl
 def _support(_state: Flat, inputs: Flat, options: Flat) -> tuple[dict[str, float], float]:
     low = min(options["target_low"], options["target_high"])
     high = max(options["target_low"], options["target_high"])
-    share = min(max(inputs["paretic_load_share"], 0.0), 1.0)
     return {}, adaptive_support(
-        inputs["current"], share, target_low=low, target_high=high, gain=options["gain"]
+        inputs["current"],
+        inputs["paretic_load_share"],
+        target_low=low,
+        target_high=high,
+        gain=options["gain"],
     )
 
 
@@ -174,8 +180,8 @@ SCHEMES: Mapping[str, Scheme] = {
             optional=(),
             settings=("guidance", "support_fraction"),
             options={
-                "forget": Option(0.0, 0.999, 0.9, "share of the support kept from call to call"),
-                "gain": Option(0.0, 100.0, 1.0, "support a rad of error"),
+                "forget": Option(0.0, 1.0, 0.9, "share of the support kept from call to call"),
+                "gain": Option(0.0, _BOUND, 1.0, "support a rad of error"),
                 "dead_band": Option(0.0, 1.0, 0.0, "error of usual variability, rad"),
             },
             source="forgetting_factor",
@@ -188,9 +194,11 @@ SCHEMES: Mapping[str, Scheme] = {
             optional=(),
             settings=("support_fraction",),
             options={
-                "target_low": Option(0.0, 1.0, 0.40, "least load share of the paretic leg"),
-                "target_high": Option(0.0, 1.0, 0.50, "load share above which support is eased"),
-                "gain": Option(0.0, 10.0, 0.1, "fraction of body weight a unit of load share"),
+                "target_low": Option(-_BOUND, _BOUND, 0.40, "least load share of the paretic leg"),
+                "target_high": Option(
+                    -_BOUND, _BOUND, 0.50, "load share above which support is eased"
+                ),
+                "gain": Option(0.0, _BOUND, 0.1, "fraction of body weight a unit of load share"),
             },
             source="adaptive_support",
             law=_support,
@@ -202,13 +210,13 @@ SCHEMES: Mapping[str, Scheme] = {
             optional=("rest_s",),
             settings=("guidance", "support_fraction"),
             options={
-                "process_level": Option(1e-12, 1.0, 1e-6, "variance of the level a bout, rad^2"),
-                "process_slope": Option(0.0, 1.0, 1e-8, "variance of the slope a bout, rad^2"),
-                "measurement": Option(1e-12, 1.0, 2.5e-5, "variance of a bout's error, rad^2"),
-                "ease": Option(0.0, 1000.0, 3.0, "support taken away a rad of ability gained"),
-                "add": Option(0.0, 1000.0, 3.0, "support added a rad of fatigue"),
-                "process_fatigue": Option(0.0, 1.0, 2.5e-5, "variance of fatigue a bout, rad^2"),
-                "recovery_s": Option(1.0, 86400.0, 180.0, "rest that halves fatigue, s"),
+                "process_level": Option(0.0, _BOUND, 1e-6, "variance of the level a bout, rad^2"),
+                "process_slope": Option(0.0, _BOUND, 1e-8, "variance of the slope a bout, rad^2"),
+                "measurement": Option(0.0, _BOUND, 2.5e-5, "variance of a bout's error, rad^2"),
+                "ease": Option(0.0, _BOUND, 3.0, "support taken away a rad of ability gained"),
+                "add": Option(0.0, _BOUND, 3.0, "support added a rad of fatigue"),
+                "process_fatigue": Option(0.0, _BOUND, 2.5e-5, "variance of fatigue a bout, rad^2"),
+                "recovery_s": Option(1.0, _BOUND, 180.0, "rest that halves fatigue, s"),
             },
             source="daily_state",
             law=_daily,

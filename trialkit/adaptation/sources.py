@@ -74,7 +74,7 @@ SOURCES: Mapping[str, Source] = {
     "growth": Source(
         "Laird and Ware 1982, Biometrics 38:963; coupling: Hope et al. 2019, PMC6308308",
         verified=False,
-        ours="exponential approach with one time constant; tau averaged over its likelihood",
+        ours="exponential approach with one time constant; averaged over draws from the likelihood",
     ),
 }
 """By scheme. The likelihoods of `daily_state` and `growth` equal those of other programs."""
