@@ -239,6 +239,12 @@ def methods() -> str:
     return "\n".join([*lines, ""])
 
 
+def checks() -> str:
+    from device_interface.conformance.report import check_page
+
+    return check_page()
+
+
 PAGES = {
     "verbs.md": commands,
     "errors.md": errors,
@@ -246,6 +252,7 @@ PAGES = {
     "events.md": events,
     "columns.md": columns,
     "methods.md": methods,
+    "checks.md": checks,
 }
 
 

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path
 from typing import Any
 
-from device_interface.conformance.run import KIT_VERSION, KitResult
+from device_interface.conformance.run import GROUPS, KIT_VERSION, KitResult
 from device_interface.contract import SCHEMA
 from device_interface.registry import driver_entry
 from trialkit._canonical import sha256_json
@@ -107,3 +107,21 @@ def check_record(whole: Any, where: str) -> None:
             f"{where}: altered since it was written.",
             remedy="Restore it from a copy.",
         )
+
+
+def check_page() -> str:
+    """Return every check with its requirement as a page of Markdown."""
+    lines = [
+        "# Checks of the conformance kit",
+        "",
+        f"Version {KIT_VERSION} of the kit; `trialkit device check NAME` runs them. Those marked",
+        "slow take real seconds or minutes and are left out by `--quick`.",
+        "",
+    ]
+    for group in GROUPS:
+        lines += [f"## {group.title} (`{group.name}`)", "", "| check | requirement |", "|---|---|"]
+        for check in group.checks:
+            slow = " (slow)" if check.slow else ""
+            lines.append(f"| `{check.id}`{slow} | {check.requirement} |")
+        lines.append("")
+    return "\n".join(lines)
