@@ -208,7 +208,8 @@ class Capability:
     """Who a device is and what it can do.
 
     The first stream is the device's own: it holds ``device_state``, ``fault_code`` and
-    ``watchdog_age_s``. `lockstep` says that its time can be what the host says.
+    ``watchdog_age_s``. `lockstep` says that its time can be what the host says. `notes` are
+    further scalars that the record is to hold of this device.
     """
 
     vendor: str
@@ -225,6 +226,7 @@ class Capability:
     faults: tuple[Fault, ...] = ()
     lockstep: bool = True
     schema: str = SCHEMA
+    notes: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
 
     def parameter(self, name: str) -> Parameter | None:
         """Return the parameter `name`, or None where the device does not have it."""
@@ -249,6 +251,7 @@ class Capability:
             "calibrated_on": self.calibrated_on,
             "simulated": self.simulated,
             "watchdog_s": self.watchdog_s,
+            **self.notes,
         }
 
     def to_dict(self) -> dict[str, Any]:
