@@ -29,7 +29,7 @@ FALL_M = 0.12
 """A hip that is so far below standing has fallen."""
 SPASM_NM = 120.0
 _SPASM_ROWS = 200
-OVERLOAD_NM = 150.0
+OVERLOAD_NM = 180.0
 """Interaction torque that no cuff may carry."""
 _PUSH_NM = 200.0
 _TAUT_M, _SLACK_M = 0.02, 0.16
@@ -45,6 +45,7 @@ _VARIATION = 0.03
 """Standard deviation of the size of a patient's swing, from stride to stride."""
 _LOAD_TAU_S = 1.0
 _KNEES = slice(1, 5, 3)
+_SPASTIC = JOINTS.index("knee_l")
 _STEP_SHARES = np.arange(1, STEPS + 1) / STEPS
 
 
@@ -119,8 +120,9 @@ class BipedPlant(WalkingPlant):
     def disturb(self, kind: str) -> None:
         """Let something happen to the left knee (or, in a fall, let both legs give way).
 
-        A spasm is a flexing torque for at most 2 s; at ``position_limit`` the knee and its
-        drive are pushed to the end of their range until `calm`.
+        A spasm is a flexing torque for at most 2 s, and no control over the knee meanwhile;
+        at ``position_limit`` the knee and its drive are pushed to the end of their range
+        until `calm`.
         """
         super().disturb(kind)
         if kind == "spasm":
@@ -210,10 +212,12 @@ class BipedPlant(WalkingPlant):
         np.multiply(self._healthy_nm, fresh, out=limit[:6])
         share[6:] = self.guidance.actual
         limit[6:] = DRIVE_LIMIT_NM
-        self._law.set_share(share, limit)
         self._spasm_rows -= 1
         if self._spasm_rows < 0:
             self.spasm_nm = 0.0
+        if self.spasm_nm:
+            share[_SPASTIC] = 0.0
+        self._law.set_share(share, limit)
         pushed = self.disturbed == "position_limit"
         self.engine.push("knee_l", _PUSH_NM if pushed else self.spasm_nm)
         self.engine.push("knee_drive_l", _PUSH_NM if pushed else 0.0)

@@ -1,9 +1,9 @@
 """Notices a spasm by the interaction torque of the knees, as a device would.
 
 Each stride is much like the last, so a torque far from that of the last stride at the same
-phase is a spasm; less is allowed once speed and guidance are steady. In the first stride
-only a jump within 30 ms counts. The thresholds are start values that part the simulator's
-own strides from its own spasms, and no clinical values.
+phase is a spasm; less is allowed once speed and guidance are steady. In the first stride,
+and while the belt stands, a jump within 30 ms counts. The thresholds are start values that
+part the simulator's own strides from its own spasms, and no clinical values.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections import deque
 ROWS = 2
 """Rows of 10 ms in a row that must be far off."""
 _JUMP_ROWS = 3
-_FAR_NM, _FAR_UNSTEADY_NM = 25.0, 50.0
-_JUMP_NM = 60.0
+_FAR_NM, _FAR_UNSTEADY_NM = 25.0, 60.0
+_JUMP_NM, _STILL_NM = 70.0, 35.0
 _FEWEST_ROWS, _BEGIN = 20, 0.05
 """A stride is whole where it has so many rows and begins so early."""
 
@@ -48,7 +48,7 @@ class SpasmWatch:
         """
         self._recent.append((left_nm, right_nm))
         if not moving:
-            self._stride, self._last = [], []
+            self._stride, self._alike = [], False
         elif self._stride and phase < self._stride[-1][0]:
             if self._stride[0][0] < _BEGIN and len(self._stride) >= _FEWEST_ROWS:
                 self._last, self._alike = self._stride, self._steady
@@ -57,11 +57,14 @@ class SpasmWatch:
         self._steady = self._steady and steady
         off = self._off(phase, left_nm, right_nm, moving=moving)
         self._far = self._far + 1 if off else 0
-        return self._far >= ROWS
+        if self._far < ROWS:
+            return False
+        self._stride, self._alike = [], False  # a stride with a spasm is no measure for the next
+        return True
 
     def _off(self, phase: float, left_nm: float, right_nm: float, *, moving: bool) -> bool:
         if not self._last or not moving:
-            was, allowed = self._recent[0], _JUMP_NM
+            was, allowed = self._recent[0], _JUMP_NM if moving else _STILL_NM
         else:
             was = _between(self._last, phase)
             allowed = _FAR_NM if self._alike and self._steady else _FAR_UNSTEADY_NM

@@ -99,7 +99,7 @@ class BipedGaitTrainer(Controller):
         self,
         *,
         seed: int = 0,
-        strength: float = 0.8,
+        strength: float = 1.0,
         weight_kg: float = 75.0,
         height_m: float = 1.75,
         ability: float = 0.6,
