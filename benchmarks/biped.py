@@ -45,7 +45,11 @@ def gait(blocks: list[Block]) -> str:
     device = BipedGaitTrainer()
     motion, stride = device.describe().streams
     rows = np.concatenate([b.values for b in blocks if b.stream == "motion"])[1000:]
-    strides = np.concatenate([b.values for b in blocks if b.stream == "stride"])[3:]
+    strides = np.concatenate(
+        [np.empty((0, len(stride.channels))), *(b.values for b in blocks if b.stream == "stride")]
+    )[3:]
+    if not len(rows) or not len(strides):
+        return "too short to judge the gait"
     shown = []
     for joint, side in itertools.product(("hip", "knee"), "lr"):
         angle = np.degrees(rows[:, motion.index(f"{joint}_angle_{side}")])
