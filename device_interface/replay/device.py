@@ -45,8 +45,8 @@ class ReplayDevice(Controller):
     setpoints : {"compare", "ignore"}
         With ``compare`` a setting whose set value was not recorded is refused, and one that
         differs from the recorded set value by more than its gap, for more than a second, is
-        the fault ``left_recording``. With ``ignore`` any within the limits is taken; so they
-        are of a recording of one row a stride. Either way the rows say what was recorded.
+        the fault ``left_recording``. With ``ignore`` any within the limits is taken, as
+        always with a recording of one row a stride. Either way the rows say what was recorded.
     start : {"connect", "run"}, optional
         When the tape starts. A recording that tells its device's state starts with the
         connection, so that a session that does the same again gets the same rows; any other
@@ -59,6 +59,8 @@ class ReplayDevice(Controller):
     TrialkitError
         As `read_recording`.
     """
+
+    read = staticmethod(read_recording)
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The verbs ``device list``, ``device describe``, ``device check`` and ``device verify``."""
+"""The verbs of devices: ``list``, ``describe``, ``check``, ``verify`` and ``recording``."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
     group.command("describe")(describe)
     group.command("check")(check)
     group.command("verify")(verify)
+    group.command("recording")(recording)
 
 
 def list_verb(as_json: JsonOption = False) -> None:
@@ -176,6 +177,43 @@ def verify(
     }
     counts = ", ".join(f"{n} {_SHOWN[v]}" for v, n in record["summary"].items())
     emit(data, f"{record['driver']['name']}: {counts}\n{_signed_by(whole)}", as_json=as_json)
+
+
+def recording(
+    file: Annotated[
+        str, typer.Argument(help="CSV, C3D or XDF file, or telemetry/<session> once sealed.")
+    ],
+    mapping: Annotated[
+        str | None, typer.Option("--mapping", "-m", help="Name of a mapping, or a YAML file.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the streams of a recording and count what is wrong in it; exit 3 if anything is."""
+    from device_interface.registry import driver_entry
+    from trialkit.errors import UnknownName
+
+    entry = driver_entry("replay")
+    if entry is None:
+        raise UnknownName("the driver 'replay' is not installed.", remedy="Install trialkit.")
+    found = entry.load().read(file, mapping).to_dict()
+    lines = [f"{found['source']}: {found['format']}, {found['vendor']} {found['model']}"]
+    lines += [*found["notes"], *(f"left out: {one}" for one in found["left_out"])]
+    for stream in found["streams"]:
+        lines += ["", f"stream {stream['stream']}: {stream['rows']} rows"]
+        times = ("rate_hz", "host_rate_hz", "device_rate_hz", "host_span_s", "device_span_s")
+        shown = {k: stream.get(k) for k in (*times, "device_span_naive_s")}
+        lines += [f"  {key}: {value:g}" for key, value in shown.items() if value is not None]
+        lines += [f"  channels: {', '.join(name for name, _ in stream['channels'])}"]
+        lines += [f"  counted {what}: {_count(n)}" for what, n in stream["counts"].items()]
+    emit(found, "\n".join(lines), as_json=as_json)
+    if found["counted"]:
+        raise typer.Exit(_FAILED)
+
+
+def _count(n: int | list[str] | dict[str, int]) -> str:
+    if isinstance(n, dict):
+        return ", ".join(f"{name} {each}" for name, each in n.items())
+    return ", ".join(n) if isinstance(n, list) else str(n)
 
 
 def _signed(record: dict[str, Any], keys: KeyStore, user: str | None, name: str) -> dict[str, Any]:
