@@ -23,9 +23,9 @@ from trialkit.errors import UnknownName, UsageError
 
 number = st.floats(allow_nan=False, allow_infinity=False)
 NAMES = st.sampled_from(
-    ["current", "tracking_error_rad", "paretic_load_share", "rest_s", "measure"]
+    ["current", "tracking_error_rad", "lesser_load_share", "rest_s", "measure"]
 )
-BOUT = {"current": 0.6, "tracking_error_rad": 0.08, "paretic_load_share": 0.35, "rest_s": 60.0}
+BOUT = {"current": 0.6, "tracking_error_rad": 0.08, "lesser_load_share": 0.35, "rest_s": 60.0}
 
 
 @pytest.mark.parametrize("name", sorted(SCHEMES))
@@ -114,7 +114,7 @@ def test_adaptive_support_is_the_law() -> None:
     scheme = SCHEMES["adaptive_support"]
     options = {"target_low": 0.40, "target_high": 0.50, "gain": 0.2}
     proposed = [
-        scheme.propose({}, {"current": 0.3, "paretic_load_share": share}, options)[1]
+        scheme.propose({}, {"current": 0.3, "lesser_load_share": share}, options)[1]
         for share in (0.30, 0.45, 0.55)
     ]
     assert proposed == [pytest.approx(0.32), 0.3, pytest.approx(0.29)]

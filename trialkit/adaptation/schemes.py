@@ -29,12 +29,25 @@ _BOUND = 1e6
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a scheme: its bounds, its default, and what it is."""
+    """One option of a scheme: its bounds, its default, and what it is.
+
+    A `positive` one lies above its minimum; a value outside `usual` is possible and unusual.
+    """
 
     minimum: float
     maximum: float
     default: float
     meaning: str
+    positive: bool = False
+    usual: tuple[float, float] | None = None
+
+    def fault(self, value: float) -> str | None:
+        """Return why the value cannot be, or None."""
+        if self.positive and value <= self.minimum:
+            return f"it must be above {self.minimum:g}."
+        if not self.minimum <= value <= self.maximum:
+            return f"it must lie between {self.minimum:g} and {self.maximum:g}."
+        return None
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,8 @@ class Scheme:
         Of the formula: a new version may decide otherwise on the same inputs.
     measures : tuple of str
         Inputs that it needs beside ``current``; ``measure`` stands for the first.
+    follows : tuple of str
+        Measures that may stand for the first: they rise and fall with the same.
     optional : tuple of str
         Inputs that it uses where they are there.
     settings : tuple of str
@@ -62,6 +77,7 @@ class Scheme:
     name: str
     version: int
     measures: tuple[str, ...]
+    follows: tuple[str, ...]
     optional: tuple[str, ...]
     settings: tuple[str, ...]
     options: Mapping[str, Option]
@@ -110,12 +126,9 @@ class Scheme:
             )
         full = {name: float(options.get(name, o.default)) for name, o in self.options.items()}
         for name, value in full.items():
-            bound = self.options[name]
-            if not bound.minimum <= value <= bound.maximum:
-                raise UsageError(
-                    f"{self.name}: {name}={value!r}.",
-                    remedy=f"Give a value from {bound.minimum:g} to {bound.maximum:g}.",
-                )
+            fault = "it is no number." if value != value else self.options[name].fault(value)
+            if fault is not None:
+                raise UsageError(f"{self.name}: {name}={value!r}: {fault}", remedy="Correct it.")
         return full
 
 
@@ -140,7 +153,7 @@ def _support(_state: Flat, inputs: Flat, options: Flat) -> tuple[dict[str, float
     high = max(options["target_low"], options["target_high"])
     return {}, adaptive_support(
         inputs["current"],
-        inputs["paretic_load_share"],
+        inputs["lesser_load_share"],
         target_low=low,
         target_high=high,
         gain=options["gain"],
@@ -177,11 +190,15 @@ SCHEMES: Mapping[str, Scheme] = {
             name="forgetting_factor",
             version=1,
             measures=("tracking_error_rad",),
+            follows=("tracking_error_rad", "step_asymmetry"),
             optional=(),
             settings=("guidance", "support_fraction"),
             options={
-                "forget": Option(0.0, 1.0, 0.9, "share of the support kept from call to call"),
-                "gain": Option(0.0, _BOUND, 1.0, "support a rad of error"),
+                "forget": Option(
+                    *(0.0, 1.0, 0.9, "share of the support kept from call to call"),
+                    usual=(0.80, 0.97),
+                ),
+                "gain": Option(0.0, _BOUND, 1.0, "support a rad of error", positive=True),
                 "dead_band": Option(0.0, 1.0, 0.0, "error of usual variability, rad"),
             },
             source="forgetting_factor",
@@ -190,15 +207,21 @@ SCHEMES: Mapping[str, Scheme] = {
         Scheme(
             name="adaptive_support",
             version=1,
-            measures=("paretic_load_share",),
+            measures=("lesser_load_share",),
+            follows=("lesser_load_share",),
             optional=(),
             settings=("support_fraction",),
             options={
-                "target_low": Option(-_BOUND, _BOUND, 0.40, "least load share of the paretic leg"),
+                "target_low": Option(
+                    -_BOUND, _BOUND, 0.40, "least share of the leg that carries less"
+                ),
                 "target_high": Option(
                     -_BOUND, _BOUND, 0.50, "load share above which support is eased"
                 ),
-                "gain": Option(0.0, _BOUND, 0.1, "fraction of body weight a unit of load share"),
+                "gain": Option(
+                    *(0.0, _BOUND, 0.1, "fraction of body weight a unit of load share"),
+                    positive=True,
+                ),
             },
             source="adaptive_support",
             law=_support,
@@ -207,12 +230,15 @@ SCHEMES: Mapping[str, Scheme] = {
             name="daily_state",
             version=1,
             measures=("tracking_error_rad",),
+            follows=("tracking_error_rad", "step_asymmetry"),
             optional=("rest_s",),
             settings=("guidance", "support_fraction"),
             options={
                 "process_level": Option(0.0, _BOUND, 1e-6, "variance of the level a bout, rad^2"),
                 "process_slope": Option(0.0, _BOUND, 1e-8, "variance of the slope a bout, rad^2"),
-                "measurement": Option(0.0, _BOUND, 2.5e-5, "variance of a bout's error, rad^2"),
+                "measurement": Option(
+                    *(0.0, _BOUND, 2.5e-5, "variance of a bout's error, rad^2"), positive=True
+                ),
                 "ease": Option(0.0, _BOUND, 3.0, "support taken away a rad of ability gained"),
                 "add": Option(0.0, _BOUND, 3.0, "support added a rad of fatigue"),
                 "process_fatigue": Option(0.0, _BOUND, 2.5e-5, "variance of fatigue a bout, rad^2"),

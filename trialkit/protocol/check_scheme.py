@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from trialkit._yaml import Document
+from trialkit.adaptation import SCHEMES, Scheme
 from trialkit.protocol.check_shared import did_you_mean
 from trialkit.protocol.model import Envelope
-from trialkit.protocol.schemes import SCHEMES, Scheme
 
 Path = tuple[str | int, ...]
 
 
 def check_schemes(
-    document: Document, envelopes: Iterable[tuple[int, Envelope]], known: set[str]
+    document: Document,
+    envelopes: Iterable[tuple[int, Envelope]],
+    known: set[str],
+    rules: Mapping[str, bool],
 ) -> None:
-    """Add every fault of the schemes; `known` are the signs that a scheme can follow."""
+    """Add every fault of the schemes.
+
+    Parameters
+    ----------
+    known : set of str
+        Signs and measures that a scheme can follow.
+    rules : mapping of str to bool
+        Parameters of the progression, and whether they have conditions to move by.
+    """
     for index, envelope in envelopes:
         at: Path = ("adaptation", index)
         if envelope.scheme is None:
@@ -33,53 +44,64 @@ def check_schemes(
                 did_you_mean(envelope.scheme, SCHEMES),
             )
             continue
-        if envelope.parameter not in scheme.parameters:
+        if envelope.parameter not in scheme.settings:
             document.add(
                 (*at, "scheme"),
                 f"{scheme.name} does not move {envelope.parameter}.",
-                f"Use it for {', '.join(scheme.parameters)}, or another scheme.",
+                f"Use it for {', '.join(scheme.settings)}, or another scheme.",
             )
         _check_measure(document, at, scheme, envelope.measure, known)
         _check_options(document, at, scheme, envelope.options)
+        if envelope.parameter not in rules:
+            document.add(
+                (*at, "scheme"),
+                f"{envelope.parameter} has no start and no bound a session.",
+                f"Add {envelope.parameter} to progression.order, without conditions.",
+            )
+        elif rules[envelope.parameter]:
+            document.add(
+                (*at, "scheme"),
+                f"the conditions of progression move {envelope.parameter} as well.",
+                "Remove advance_if and regress_if there: the scheme moves it.",
+            )
 
 
 def _check_measure(
     document: Document, at: Path, scheme: Scheme, measure: str | None, known: set[str]
 ) -> None:
-    if not scheme.has_measure:
-        if measure is not None:
-            document.add((*at, "measure"), f"{scheme.name} follows no measure.", "Remove it.")
-    elif measure is None:
-        document.add(at, f"{scheme.name} follows a measure.", "Add measure.")
-    elif document.whole("session") and measure not in known:
+    followed = measure or scheme.measures[0]
+    where: Path = at if measure is None else (*at, "measure")
+    if followed not in scheme.follows:
         document.add(
-            (*at, "measure"),
-            f"nobody enters {measure} and no device measures it.",
-            did_you_mean(measure, known),
+            where,
+            f"{scheme.name} cannot follow {followed}.",
+            did_you_mean(followed, scheme.follows),
+        )
+    elif document.whole("session") and followed not in known:
+        document.add(
+            where,
+            f"nobody enters {followed} and no device measures it.",
+            did_you_mean(followed, known),
         )
 
 
 def _check_options(document: Document, at: Path, scheme: Scheme, given: dict[str, float]) -> None:
-    options = {option.name: option for option in scheme.options}
-    for name in given.keys() - options.keys():
-        document.add(
-            (*at, "options", name),
-            f"{scheme.name} has no option {name}.",
-            did_you_mean(name, options),
-        )
-    if missing := [name for name in options if name not in given]:
-        document.add(
-            (*at, "options"),
-            f"{scheme.name} needs {', '.join(missing)}.",
-            "Give every option a number.",
-        )
-    for name, option in options.items():
-        if name in given and (fault := option.fault(given[name])):
-            document.add((*at, "options", name), f"{given[name]:g}: {fault}", "Correct the number.")
-    for low, high in scheme.ascending:
-        if low in given and high in given and given[low] >= given[high]:
+    for name, value in given.items():
+        option = scheme.options.get(name)
+        if option is None:
             document.add(
-                (*at, "options", low),
-                f"{low} {given[low]:g} is not below {high} {given[high]:g}.",
-                "Exchange or correct them.",
+                (*at, "options", name),
+                f"{scheme.name} has no option {name}.",
+                did_you_mean(name, scheme.options),
             )
+        elif fault := option.fault(value):
+            document.add(
+                (*at, "options", name), f"{name} {value:g}: {fault}", "Correct the number."
+            )
+    low, high = given.get("target_low"), given.get("target_high")
+    if low is not None and high is not None and low >= high:
+        document.add(
+            (*at, "options", "target_low"),
+            f"target_low {low:g} is not below target_high {high:g}.",
+            "Exchange or correct them.",
+        )

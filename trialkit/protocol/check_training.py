@@ -16,6 +16,7 @@ from trialkit.protocol.check_signs import (
 from trialkit.protocol.conditions import parse_condition
 from trialkit.protocol.families import FAMILIES, DeviceProfile, ParameterProfile, unit_hint
 from trialkit.protocol.model import (
+    BLOCK_MEASURES,
     DEVICE_KINDS,
     MEASURES,
     PARAMETERS,
@@ -60,6 +61,11 @@ class Training:
         prompted = {sign for _, block in self.blocks for sign in block.prompts}
         return prompted | (set(MEASURES) if self.document.data.get("device") else set())
 
+    @property
+    def judged(self) -> set[str]:
+        """Signs that a progression or a scheme may look at: also means over a time."""
+        return self.during | (set(BLOCK_MEASURES) if self.document.data.get("device") else set())
+
 
 def check_training(document: Document, profile: DeviceProfile | None = None) -> None:
     """Add every fault of the sections that belong to one arm.
@@ -95,7 +101,12 @@ def check_training(document: Document, profile: DeviceProfile | None = None) -> 
     _check_blocks(training)
     _check_progression(training)
     _check_adaptation(training)
-    check_schemes(document, training.envelopes, training.during)
+    check_schemes(
+        document,
+        training.envelopes,
+        training.judged,
+        {rule.parameter: bool(rule.advance_if or rule.regress_if) for _, rule in training.rules},
+    )
     _check_stop_rules(training)
     check_bounds(document, training.stop_rules)
     check_entered(document, training.screening, training.blocks)
@@ -311,11 +322,11 @@ def _check_condition(training: Training, at: Path, text: str) -> None:
             f"{text!r} is not a condition.",
             "Write a sign, one of <= >= == < >, and a number: rpe <= 13.",
         )
-    elif training.document.whole("session") and condition.sign not in training.during:
+    elif training.document.whole("session") and condition.sign not in training.judged:
         training.document.add(
             at,
             f"nobody enters {condition.sign} and no device measures it.",
-            did_you_mean(condition.sign, training.during)
+            did_you_mean(condition.sign, training.judged)
             + f" Else add {condition.sign} to the prompts of a block.",
         )
     else:

@@ -19,8 +19,16 @@ PARAMETERS: tuple[Parameter, ...] = ("speed_m_s", "support_fraction", "guidance"
 DEVICE_KINDS = frozenset({"warm_up", "walk", "rest", "cool_down"})
 #: What a device itself delivers, so that rules may use it without a prompt.
 MEASURES = frozenset(
-    {"tracking_error_rad", "toe_clearance_m", "step_asymmetry", "heart_rate_bpm", "telemetry_gap_s"}
+    {
+        "tracking_error_rad",
+        "toe_clearance_m",
+        "step_asymmetry",
+        "heart_rate_bpm",
+        "telemetry_gap_s",
+    }
 )
+#: What is known of a block or of the time since a scheme's last decision, and not of an instant.
+BLOCK_MEASURES = frozenset({"lesser_load_share"})
 WALKING_KINDS = frozenset({"warm_up", "walk", "overground", "cool_down"})
 Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=40)]
 
@@ -217,8 +225,10 @@ class StopRule(Part):
 class Envelope(Part):
     """Inside which the adaptive software may move one parameter, and who confirms.
 
-    A `scheme` names the law that moves it, with its numbers in `options` and, where the law
-    follows one, the sign or device measure in `measure`; without a scheme the progression does.
+    A `scheme` of `trialkit.adaptation` names the law that moves it, between strides and not
+    sooner than `min_interval_s` after its last decision, with its numbers in `options` (those
+    that are left out have their default) and in `measure` what it follows instead of its usual
+    measure; without a scheme the progression moves the parameter.
     """
 
     parameter: Parameter

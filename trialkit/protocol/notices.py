@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from trialkit.adaptation import SCHEMES
 from trialkit.errors import Finding
 from trialkit.protocol.model import Protocol
-from trialkit.protocol.schemes import SCHEMES
 from trialkit.protocol.signs import AROUND
 
 
@@ -36,12 +36,12 @@ def _unusual(protocol: Protocol) -> list[Finding]:
     found = []
     for index, envelope in enumerate(protocol.adaptation):
         scheme = SCHEMES.get(envelope.scheme or "")
-        for option in scheme.options if scheme is not None else ():
-            value, usual = envelope.options.get(option.name), option.usual
+        for name, option in (scheme.options if scheme is not None else {}).items():
+            value, usual = envelope.options.get(name), option.usual
             if usual is not None and value is not None and not usual[0] <= value <= usual[1]:
                 found.append(
                     Finding(
-                        f"adaptation[{index}].options.{option.name}",
+                        f"adaptation[{index}].options.{name}",
                         f"{value:g} is outside the usual range {usual[0]:g} to {usual[1]:g}.",
                         "Make sure that it is meant.",
                     )

@@ -296,6 +296,7 @@ class SessionAdapted(Payload):
     accepted: bool
     by: str
     rule: str
+    model: str | None = None
 
 
 class SessionPrompt(Payload):

@@ -22,7 +22,10 @@ _EPS = 1e-9
 
 @dataclass(frozen=True)
 class Proposal:
-    """A change of one setting with everything that it rests on."""
+    """A change of one setting with everything that it rests on.
+
+    `model` is the hash of the scheme and its numbers, where a scheme proposed it.
+    """
 
     parameter: Parameter
     old: float
@@ -30,6 +33,7 @@ class Proposal:
     inputs: Mapping[str, float]
     rule: str
     confirm: bool
+    model: str | None = None
 
 
 def propose(

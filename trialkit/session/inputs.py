@@ -30,6 +30,7 @@ from trialkit.session import words as w
 from trialkit.session.adapt import SCHEME
 from trialkit.session.guards import REPEATS, guard_table
 from trialkit.session.program import Course
+from trialkit.session.schemes import scheme_hashes
 
 NAME = "inputs.jsonl"
 SCHEMA = "trialkit.inputs/1"
@@ -133,6 +134,7 @@ def decision_model(course: Course) -> str:
         {
             "scheme": SCHEME,
             "rules": rules,
+            "schemes": scheme_hashes(course),
             "changes_per_block": course.changes_per_block,
             "protocol": protocol,
             "guards": guard_table(),

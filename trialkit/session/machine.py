@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from device_interface.contract import FAILED, MOVING_M_S, DeviceState
@@ -32,6 +32,7 @@ from trialkit.session import words as w
 from trialkit.session.adapt import Proposal, clamp, propose
 from trialkit.session.guards import REPEATS, gravest, seen_in
 from trialkit.session.interlocks import Tripped, tripped
+from trialkit.session.schemes import added, decide, due, followed
 from trialkit.session.state import FINAL, State, changed, start
 
 __all__ = ["FINAL", "State", "start", "step"]
@@ -337,15 +338,14 @@ def _deliver(state: State, tick: w.Tick, seconds: float | None = None) -> State:
     if not state.delivering:
         return state
     here = min(tick.dt_s if seconds is None else seconds, state.left_s)
-    sums = state.sums
-    if tick.summary.measures and here > 0:
-        sums = dict(sums)
-        for name, value in tick.summary.measures.items():
-            if math.isfinite(value):
-                total, weight = sums.get(name, (0.0, 0.0))
-                sums[name] = (total + value * here, weight + here)
-    left = max(0.0, state.left_s - here)
-    return changed(state, left_s=left, delivered_s=state.delivered_s + here, sums=sums)
+    sums, measures = state.sums, tick.summary.measures
+    if measures and here > 0:
+        sums = added(sums, measures, here)
+    following = state.following
+    if following and here > 0 and state.program.course.blocks[state.block].kind == "walk":
+        following = followed(following, measures, here)
+    left, delivered = max(0.0, state.left_s - here), state.delivered_s + here
+    return changed(state, left_s=left, delivered_s=delivered, sums=sums, following=following)
 
 
 def _run(state: State, tick: w.Tick) -> Result:
@@ -360,7 +360,8 @@ def _run(state: State, tick: w.Tick) -> Result:
             break
         state, more = _leave(state)
         effects = (*effects, *more)
-    return state, effects
+    state, more = _follow(state)
+    return state, (*effects, *more)
 
 
 def _rest(state: State, seen: w.Summary) -> Result:
@@ -489,6 +490,33 @@ def _judge(state: State, kind: str, values: Mapping[str, float]) -> Result:
         values=values,
         since_change_s=since,
     )
+    return _put(state, proposals)
+
+
+def _follow(state: State) -> Result:
+    """Let the schemes whose time has come decide, in walking blocks only."""
+    course = state.program.course
+    if not state.following or not state.delivering or course.blocks[state.block].kind != "walk":
+        return state, ()
+    waiting = {p.parameter for p in _open(state)}
+    proposals: list[Proposal] = []
+    kept: Effects = ()
+    for name, one in state.following.items():
+        if name in waiting or not due(course.envelopes[name], one, state.t_s):
+            continue
+        current, base = state.levels[name], state.program.levels[name]
+        one, proposal = decide(course, name, one, current=current, base=base, t_s=state.t_s)
+        state = changed(state, following={**state.following, name: one})
+        if proposal.proposed == proposal.old:  # to stay is a decision too
+            kept = (*kept, _adapted(state, proposal, accepted=True, by="software"))
+        else:
+            proposals.append(proposal)
+    state, effects = _put(state, proposals)
+    return state, (*kept, *effects)
+
+
+def _put(state: State, proposals: Sequence[Proposal]) -> Result:
+    """Make the changes that need nobody's word, and ask the therapist for the others."""
     effects: Effects = ()
     waiting = {p.parameter for p in _open(state)}
     for proposal in proposals:
@@ -552,6 +580,7 @@ def _adapted(state: State, proposal: Proposal, *, accepted: bool, by: str) -> w.
             accepted=accepted,
             by=by,
             rule=proposal.rule,
+            model=proposal.model,
         )
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from trialkit.protocol.model import Parameter
 from trialkit.session.adapt import Proposal, clamp
 from trialkit.session.program import Program
+from trialkit.session.schemes import Following, followings, means
 
 Phase = Literal[
     "planned",
@@ -32,12 +33,13 @@ FINAL = frozenset(
 class State:
     """Everything that the machine knows.
 
-    `left_s` is what remains of the current block; `waiting` are blocks whose prompts are
-    open, with the means of what was measured in them; `proposals` wait for a therapist, by
-    number; `since` is the time of the last arming, resume or hold; `signs` are the last
-    known values; `sums` holds, for each measure of the current block, the sum of value times
-    seconds and of the seconds; `guards` is what the guards saw in the last tick, `trips` how
-    often each has held the session; `silent` are the streams that were named as silent.
+    `left_s` is what remains of the current block; `waiting` are blocks whose prompts are open,
+    with the means of what was measured in them; `proposals` wait for a therapist, by number;
+    `since` is the time of the last arming, resume or hold; `signs` are the last known values;
+    `sums` holds, for each measure of the current block, the sum of value times seconds and of
+    the seconds; `following` are the schemes that move settings; `guards` is what the guards saw
+    in the last tick, `trips` how often each has held the session; `silent` are the streams that
+    were named as silent.
     """
 
     program: Program
@@ -58,6 +60,7 @@ class State:
     changed: Mapping[str, float] = field(default_factory=dict)
     proposals: Mapping[int, Proposal] = field(default_factory=dict)
     proposed: int = 0
+    following: Mapping[Parameter, Following] = field(default_factory=dict)
     guards: Mapping[str, float] = field(default_factory=dict)
     trips: Mapping[str, int] = field(default_factory=dict)
     silent: frozenset[str] = frozenset()
@@ -93,7 +96,7 @@ class State:
     @property
     def means(self) -> dict[str, float]:
         """Time-weighted means of what was measured in the current block."""
-        return {name: total / weight for name, (total, weight) in self.sums.items()}
+        return means(self.sums)
 
 
 def changed(state: State, **changes: Any) -> State:
@@ -112,4 +115,5 @@ def start(program: Program) -> State:
     course = program.course
     given = course.start | dict(program.levels)
     levels = {name: clamp(course, name, value) for name, value in given.items()}
-    return State(dataclasses.replace(program, levels=levels), levels=levels)
+    program = dataclasses.replace(program, levels=levels)
+    return State(program, levels=levels, following=followings(course))

@@ -129,6 +129,9 @@ class Summariser:
         error = self._mean(rows, "tracking_error_rad")
         if error is not None:
             measures["tracking_error_rad"] = round(error, _DIGITS)
+        left_n, right_n = (self._mean(rows, f"grf_vertical_{side}") for side in "lr")
+        if left_n is not None and right_n is not None and left_n > 0 and right_n > 0:
+            measures["load_share_l"] = round(left_n / (left_n + right_n), _DIGITS)
         values = rows.get(self._strides) if self._strides is not None else None
         if values is not None:
             toe, time, left, right = (values[:, self._columns[name][1]] for name in _STRIDE)
