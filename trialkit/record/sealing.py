@@ -242,7 +242,7 @@ def _digest(table: pa.Table) -> bytes:
     digest = hashlib.sha256()
     for column in table.columns:
         for chunk in column.chunks:
-            digest.update(memoryview(np.ascontiguousarray(chunk.to_numpy())))
+            digest.update(np.ascontiguousarray(chunk.to_numpy()).data)
     return digest.digest()
 
 
