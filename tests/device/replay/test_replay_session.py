@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,35 @@ def test_what_a_sealed_session_lost_is_counted(make_study: Make) -> None:
     assert motion.counts.clock_steps == 1
     assert recording.identity()["counted_missing"] == 7
     assert np.array_equal(motion.t_raw_ns, motion.t_device_ns)
+
+
+def test_a_foreign_recording_runs_through_a_session(
+    make_study: Make, shared: Path, tmp_path: Path
+) -> None:
+    text = (files("device_interface.replay") / "mappings" / "openexo.yaml").read_text()
+    names = ("speed_m_s", "support_fraction", "guidance")
+    free = [{"name": n, "unit": "1", "minimum": 0, "maximum": 1, "rate_per_s": 1} for n in names]
+    mapping = {**yaml.safe_load(text), "parameters": free}
+    (tmp_path / "brace.yaml").write_text(yaml.safe_dump(mapping))
+    path = shared / "data" / "exo_openexo_ankle_84s.csv"
+    device = {"family": "wearable_brace", "parameters": list(names)}
+    study = make_study(device=device)
+    options = {
+        "recording": str(path),
+        "mapping": str(tmp_path / "brace.yaml"),
+        "setpoints": "ignore",
+    }
+    outcome = run(study, device=REPLAY, device_options=options)
+    assert outcome.completed
+    table = open_sealed(sealed(study), "exo")
+    recorded = read_recording(path).streams[0]
+    n = table.num_rows
+    assert n > 2000
+    assert np.array_equal(
+        table.column("ankle_torque_r").to_numpy(),
+        recorded.values[:n, recorded.stream.index("ankle_torque_r")].astype(np.float32),
+    )
+    who = opened(study)
+    assert who["counted_repeated_host_times"] == 2154
+    assert who["counted_repeated_names"] == 1
+    assert who["family"] == "wearable_brace"
