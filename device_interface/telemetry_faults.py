@@ -29,6 +29,7 @@ class TelemetryFaults:
         self._lose = 0
         self._twice = False
         self._exchange = False
+        self._held: Block | None = None
 
     def begin(self, kind: str, rows: int) -> None:
         """Begin the fault `kind`; `rows` is the size of a gap."""
@@ -47,6 +48,9 @@ class TelemetryFaults:
         """Return what is left of `block`; `own` says that it is of the device's own stream."""
         if self._frozen:
             return None
+        hurts = self._lose or self._twice or self._exchange or self._held is not None
+        if not self.clock_ns and not (own and hurts):
+            return block
         rows = np.arange(len(block))
         if own:
             lost = min(self._lose, len(block))
@@ -55,12 +59,28 @@ class TelemetryFaults:
         if own and self._twice and len(rows):
             rows = np.insert(rows, 0, rows[0])
             self._twice = False
-        if own and self._exchange and len(rows) > 2:
+        if own and self._exchange and len(rows) > 1:
             rows[[-2, -1]] = rows[[-1, -2]]
             self._exchange = False
         if not len(rows):
             return None
-        t = block.t_device_ns + self.clock_ns
-        if len(rows) == len(block) and np.array_equal(rows, np.arange(len(block))):
-            return Block(block.stream, block.seq, t, t, block.values)
-        return Block(block.stream, block.seq[rows], t[rows], t[rows], block.values[rows])
+        t = block.t_device_ns[rows] + self.clock_ns
+        sent = Block(block.stream, block.seq[rows], t, t, block.values[rows])
+        if own and self._exchange:  # a row by itself waits for the next one
+            self._exchange, self._held = False, sent
+            return None
+        if own and self._held is not None:
+            sent, self._held = _after_first(sent, self._held), None
+        return sent
+
+
+def _after_first(block: Block, late: Block) -> Block:
+    """Return `block` with the rows of `late` behind its first."""
+    t = np.insert(block.t_device_ns, 1, late.t_device_ns)
+    return Block(
+        block.stream,
+        np.insert(block.seq, 1, late.seq),
+        t,
+        t,
+        np.insert(block.values, 1, late.values, axis=0),
+    )
