@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from device_interface.canopen.faults import FAULTS
+from device_interface.canopen.moving import JOINT_LIMITS
 from device_interface.canopen.objects import JOINTS
 from device_interface.canopen.site import Site
-from device_interface.contract import Capability, Channel, Parameter, Stream
+from device_interface.contract import Capability, Channel, Limits, Parameter, Stream
 
 MAX_SPEED_M_S = 0.8889
 """3.2 km/h, as the simulated gait trainer."""
@@ -24,8 +25,9 @@ def _legs() -> list[Channel]:
         low, high = (round(math.radians(value), 6) for value in _RANGES[joint])
         sense = "dorsiflexion" if joint == "ankle" else "flexion"
         felt = f"robot on human, toward {sense}"
+        reach = Limits(control=(JOINT_LIMITS[joint].low, JOINT_LIMITS[joint].high))
         channels += [
-            Channel(f"{joint}_angle_{side}", "rad", sense, low, high),
+            Channel(f"{joint}_angle_{side}", "rad", sense, low, high, limits=reach),
             Channel(f"{joint}_velocity_{side}", "rad/s", sense, -25, 25),
             Channel(f"{joint}_motor_torque_{side}", "N.m", f"toward {sense}", -200, 200),
             Channel(f"{joint}_interaction_torque_{side}", "N.m", felt, -320, 320),

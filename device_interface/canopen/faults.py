@@ -24,6 +24,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault("cycle_dead", 506, "our own cyclic exchange has ended"),
     Fault("freeze", 0, "telemetry stops while the device goes on", "telemetry"),
     Fault("gap", 0, "rows of telemetry are lost", "telemetry"),
+    Fault("duplicate", 0, "a row of telemetry comes twice", "telemetry"),
+    Fault("reorder", 0, "two rows of telemetry change places", "telemetry"),
+    Fault("clock_step", 0, "the device's clock steps forward by 1 s", "telemetry"),
 )
 
 #: Names of the emergency codes that have one; every other is a ``drive_fault``.
@@ -37,16 +40,20 @@ EMERGENCIES: dict[int, str] = {
     o.NO_ERROR: "self_restart",
 }
 
-#: On a bench: which node is asked for which fault.
-ON_REQUEST: dict[str, tuple[str, int]] = {
-    "motor_overtemperature": ("knee_l", Bench.OVER_TEMPERATURE),
-    "overload": ("hip_r", Bench.OVERLOAD),
-    "encoder": ("knee_r", Bench.ENCODER),
-    "estop": ("belt", Bench.ESTOP_OPEN),
-    "estop_release": ("belt", Bench.ESTOP_CLOSE),
-    "spasm": ("knee_l", Bench.SPASM),
-    "node_silent": ("ankle_l", Bench.SILENT),
-    "node_lies": ("ankle_r", Bench.STUCK),
-    "self_restart": ("hip_l", Bench.SECRET_RESTART),
-    "drive_fault": ("support", Bench.UNKNOWN_CODE),
+#: On a bench: which node is asked for which fault, and for how many milliseconds. A pressed
+#: emergency stop and one that is not plugged in are the same open contact.
+ON_REQUEST: dict[str, tuple[str, int, int]] = {
+    "motor_overtemperature": ("knee_l", Bench.OVER_TEMPERATURE, 500),
+    "overload": ("hip_r", Bench.OVERLOAD, 500),
+    "encoder": ("knee_r", Bench.ENCODER, 500),
+    "estop": ("belt", Bench.ESTOP_OPEN, 0),
+    "estop_unplugged": ("belt", Bench.ESTOP_OPEN, 0),
+    "estop_release": ("belt", Bench.ESTOP_CLOSE, 0),
+    "spasm": ("knee_l", Bench.SPASM, 500),
+    "position_limit": ("knee_l", Bench.PUSH, 4000),
+    "node_silent": ("ankle_l", Bench.SILENT, 500),
+    "node_lies": ("ankle_r", Bench.STUCK, 500),
+    "self_restart": ("hip_l", Bench.SECRET_RESTART, 500),
+    "drive_fault": ("support", Bench.UNKNOWN_CODE, 500),
+    "undeclared": ("support", Bench.UNKNOWN_CODE, 500),
 }

@@ -47,8 +47,7 @@ class Master:
     period_s : float
         Between two SYNCs.
     on_cycle : callable
-        Called in the thread before the RPDOs of a cycle go out, with the seconds since the
-        last one; sets targets.
+        Called in the thread before the RPDOs of a cycle go out; sets targets.
     on_trouble : callable
         Called in the thread with the kind of a fault, the node's name and a text.
     """
@@ -60,7 +59,7 @@ class Master:
         *,
         host_id: int,
         period_s: float,
-        on_cycle: Callable[[float], None],
+        on_cycle: Callable[[], None],
         on_trouble: Callable[[str, str, str], None],
     ) -> None:
         self._bus = bus
@@ -109,15 +108,14 @@ class Master:
 
     def _run(self) -> None:
         due = time.monotonic() + self._period_s
-        last = due - self._period_s
         try:
             while not self._closing:
                 self._receive_until(due)
                 now = time.monotonic()
                 self.lateness_s = now - due
                 if self.cycling:
-                    self._cycle(now - last)
-                last = self.cycled_s = now
+                    self._cycle()
+                self.cycled_s = now
                 due = max(due + self._period_s, now)
         except BaseException as error:
             self.death = error
@@ -229,10 +227,10 @@ class Master:
             for drive in self._drives.values():
                 drive.passed_sync()
 
-    def _cycle(self, dt_s: float) -> None:
+    def _cycle(self) -> None:
         if self.kill:
             raise Stopped("stopped on the bench")
-        self._on_cycle(dt_s)
+        self._on_cycle()
         self.send_rpdos()
         self.send_sync()
 

@@ -15,7 +15,9 @@ _S = DriveState
 RATED_NM = 100.0
 ROBOT_SHARE = 0.25
 """Of the inertia about a joint, which is leg and orthosis: a start value."""
-SPASM_NM = 60.0
+SPASM_NM = 90.0
+PUSH_NM = 150.0
+PUSH_NM_S = 250.0
 MAX_SPEED = 1.2
 QUICK_STOP = 1.2
 BELT_ACCELERATION = 0.5
@@ -94,7 +96,7 @@ class JointDrive(Drive):
         self.q = self.v = self.torque = self.interaction = 0.0
         self._target = self._target_v = 0.0
         self._share = 0.0
-        self._spasm = 0.0
+        self._spasm = self._push = 0.0
 
     @property
     def at_rest(self) -> bool:
@@ -129,6 +131,8 @@ class JointDrive(Drive):
         own = self._ability
         leg = 40.0 * (own * self._target - self.q) + 3.0 * (own * self._target_v - self.v)
         leg += self._spasm if self._is(Bench.SPASM) else 0.0
+        self._push = self._push + PUSH_NM_S * dt_s if self._is(Bench.PUSH) else 0.0
+        leg += min(self._push, PUSH_NM)
         acceleration = (self.torque + leg) / self.limits.inertia
         self.v += acceleration * dt_s
         self.q += self.v * dt_s
@@ -148,9 +152,10 @@ class JointDrive(Drive):
         self.values[o.INTERACTION] = round(felt)
 
     def disturb(self, kind: int) -> None:
-        """Let the leg push outward for as long as the spasm lasts."""
+        """Let the leg push toward the farther end for as long as the spasm lasts."""
         if kind == Bench.SPASM:
-            self._spasm = SPASM_NM if self._target < self.q else -SPASM_NM
+            middle = 0.5 * (self._low + self._high)
+            self._spasm = SPASM_NM if self.q < middle else -SPASM_NM
 
 
 class World:

@@ -155,3 +155,5 @@ class Bench:
     UNKNOWN_CODE = 12
     REBOOT = 13
     LOSE_HOME = 14
+    PUSH = 15
+    """The joint is pushed slowly to the upper end of its range."""

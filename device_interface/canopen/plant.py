@@ -32,9 +32,9 @@ HOLD_RATE = 0.4
 STOP_RATE = 1.2
 """Belt deceleration in m/s2 for a hold or the end, and for a stop."""
 SPASM_NM = 45.0
-SPASM_RAD_S = 8.0
-SPASM_PERIODS = 2
-"""So much interaction torque, or speed beside that of the reference, for so many SYNCs."""
+SPASM_RAD = 0.7
+SPASM_PERIODS = 4
+"""A spasm is so much interaction torque, or distance from the path, for so many SYNCs."""
 _MAX_ROWS = 3000
 _QUIET = (o.NO_ERROR, o.HEARTBEAT_LOST, o.BUS_OFF_RECOVERED)
 
@@ -94,7 +94,7 @@ class BusPlant:
         self._gait = ReferenceGait()
         self._rows: deque[tuple[int, list[float]]] = deque(maxlen=_MAX_ROWS)
         self._spasm = 0
-        self._references = [0.0] * len(o.JOINTS)
+        self._cycled_ns = 0
         self._faulty: set[str] = set()
 
     # --- what the controller asks --------------------------------------------------------------
@@ -212,6 +212,7 @@ class BusPlant:
             self.forget_troubles()
             self._rows.clear()
             self._begin_ns = time.monotonic_ns()
+            self._cycled_ns = 0
 
     def estop(self) -> Literal["pressed", "latched"] | None:
         """Return how the emergency stop stands; an open contact is pressed, whatever opened it.
@@ -228,19 +229,26 @@ class BusPlant:
 
     # --- in the bus's thread ---------------------------------------------------------------------
 
-    def cycle(self, dt_s: float) -> None:
-        """Judge the drives, move the set values, write the targets, keep a row."""
+    def cycle(self) -> None:
+        """Judge the drives, move the set values, write the targets, keep a row.
+
+        Set values move by the time between the rows' own stamps, so that no row shows a
+        faster change than was asked for; after a stall they wait rather than jump.
+        """
         with self.lock:
+            now_ns = self.now_ns()
+            dt_s = (now_ns - self._cycled_ns) / 1e9
+            self._cycled_ns = now_ns
             for drive in self.drives.values():
                 self._judge(drive)
-            step = min(max(dt_s, 0.001), 0.02)
+            step = min(max(dt_s, 1e-4), 0.02)
             for ramp in self._ramps.values():
                 if not ramp.settled:
                     ramp.step(step)
             speed = self._belt.value(o.VELOCITY)
             self._gait.step(step, (speed or 0) * o.VELOCITY_UNIT)
             self._targets()
-            self._keep_row(step)
+            self._keep_row(now_ns)
 
     def _judge(self, drive: RemoteDrive) -> None:
         enabled = drive.goal is Goal.ENABLED
@@ -278,20 +286,19 @@ class BusPlant:
         load = self.support.set_value * self._weight_n
         self._support.targets = (round(load / o.LOAD_UNIT),)
 
-    def _keep_row(self, step_s: float) -> None:
+    def _keep_row(self, now_ns: int) -> None:
         row: list[float] = []
         squares, spasm = 0.0, False
-        for at, (joint, side, drive) in enumerate(self._joints):
+        for joint, side, drive in self._joints:
             angle = _scaled(drive, o.POSITION, drive.sign * o.POSITION_UNIT)
             felt = _scaled(drive, o.INTERACTION, drive.sign * o.INTERACTION_UNIT)
             speed = _scaled(drive, o.VELOCITY, drive.sign * o.VELOCITY_UNIT)
             torque = _scaled(drive, o.TORQUE, drive.sign * o.TORQUE_UNIT * RATED_NM)
             row += [angle, speed, torque, felt]
             reference = self._gait.angle_rad(joint, side)
-            astray = abs(speed - (reference - self._references[at]) / step_s)
-            self._references[at] = reference
             squares += (angle - reference) ** 2
-            spasm = spasm or abs(felt) > SPASM_NM or astray > SPASM_RAD_S
+            far = abs(felt) > SPASM_NM or abs(angle - reference) > SPASM_RAD
+            spasm = spasm or (far and drive.age_periods < 2)
         self._spasm = self._spasm + 1 if spasm else 0
         if self._spasm == SPASM_PERIODS:
             self.troubles.append(Trouble("spasm", "joints", "off the path"))
@@ -315,7 +322,7 @@ class BusPlant:
             bus,
         ]
         row += [0.0] * (self._columns - len(row))
-        self._rows.append((self.now_ns(), row))
+        self._rows.append((now_ns, row))
 
 
 def _scaled(drive: RemoteDrive, entry: Entry, unit: float) -> float:

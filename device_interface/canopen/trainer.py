@@ -27,6 +27,7 @@ from device_interface.controller import Controller, Planned
 from device_interface.errors import LinkLost, StateRefused
 from trialkit.errors import UsageError
 
+SITE_DATE = "as the site says"
 _S = DeviceState
 _ARM_S = 2.0
 _ACKNOWLEDGE_S = 1.5
@@ -55,6 +56,10 @@ class CanopenGaitTrainer(Controller):
         there replaces parts of the built-in site at its top level.
     faults : iterable of mapping
         ``{"at_s": device time, "kind": one of FAULTS}``; simulated drives only.
+    calibrated_on : str or None
+        Date of the last calibration; without this option that of the site.
+    first_seq : int
+        Sequence number of the first row.
 
     Raises
     ------
@@ -69,6 +74,8 @@ class CanopenGaitTrainer(Controller):
         weight_kg: float = 75.0,
         simulation: Mapping[str, Any] | None = None,
         faults: Iterable[Mapping[str, Any]] = (),
+        calibrated_on: str | None = SITE_DATE,
+        first_seq: int = 0,
     ) -> None:
         if not 10.0 <= weight_kg <= 300.0:
             raise ValueError("weight_kg must be from 10 to 300")
@@ -85,6 +92,8 @@ class CanopenGaitTrainer(Controller):
         self._revisions: set[str] = set()
         self._details: dict[str, str] = {}
         self._muted_until_s = 0.0
+        if calibrated_on != SITE_DATE:
+            self._site = dataclasses.replace(self._site, calibrated_on=calibrated_on)
         described = capability(self._site, weight_kg=weight_kg, firmware="not read yet")
         self._drives = {
             name: RemoteDrive(name, o.KINDS[name], node.id, node.sign, self._site.stale_periods)
@@ -97,7 +106,7 @@ class CanopenGaitTrainer(Controller):
             weight_kg * GRAVITY,
             1.0 / self._site.sync_hz,
         )
-        super().__init__(described, self._bus, faults=faults)
+        super().__init__(described, self._bus, faults=faults, first_seq=first_seq)
         if self._planned and not self._site.simulated:
             raise ValueError("faults to come need a site of simulated drives")
 
@@ -326,15 +335,9 @@ class CanopenGaitTrainer(Controller):
         fault = self._on_bus().bus_fault
         return [*causes, fault] if fault is not None else causes
 
-    def faults(self) -> Sequence[tuple[int, str]]:
-        """Return the latched faults, with where they were seen."""
-        found = []
-        for kind in self._codes:
-            fault = self._capability.fault(kind)
-            if fault is not None:
-                where = self._details.get(kind)
-                found.append((fault.code, f"{fault.text} ({where})" if where else fault.text))
-        return found
+    def _text(self, kind: str) -> str:
+        where = self._details.get(kind)
+        return f"{super()._text(kind)} ({where})" if where else super()._text(kind)
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -352,11 +355,11 @@ class CanopenGaitTrainer(Controller):
             self._take_troubles()
         return super().advance(max(duration_ns, 0))
 
-    def _cycle(self, dt_s: float) -> None:
+    def _cycle(self) -> None:
         """Do what is due in a cycle; in the bus's thread."""
         master = self._on_bus()
         self._bus.row_tail = (master.lateness_s, master.bits_per_s / self._site.bitrate)
-        self._bus.cycle(dt_s)
+        self._bus.cycle()
 
     def _take_troubles(self) -> None:
         """Latch what the bus's thread has seen, and whether it is still there."""
@@ -405,6 +408,19 @@ class CanopenGaitTrainer(Controller):
 
     # --- bench -----------------------------------------------------------------------------------
 
+    def inject(self, kind: str) -> None:
+        """Make a fault happen in simulated drives, see `faults.ON_REQUEST`.
+
+        Raises
+        ------
+        UsageError
+            If there is no such fault, or the drives are not simulated.
+        """
+        if kind == "estop_unplugged":  # the same open contact as the stop that is pressed
+            self._make(Planned(self._now_ns / 1e9, kind))
+        else:
+            super().inject(kind)
+
     def _make(self, planned: Planned) -> None:
         kind = planned.kind
         fault = self._capability.fault(kind)
@@ -426,8 +442,12 @@ class CanopenGaitTrainer(Controller):
             hub.bus_off("driver", _BUS_OFF_S)
             hub.close()
         else:
-            node, number = ON_REQUEST[kind]
+            node, number, milliseconds = ON_REQUEST[kind]
+            master.write(self._drives[node], o.BENCH_DURATION, milliseconds)
             master.write(self._drives[node], o.BENCH_FAULT, number)
+        if kind in ("estop", "estop_unplugged"):
+            self._until(lambda: self._bus.estop() == "pressed", _ARM_S)
+            self._take_troubles()
 
 
 def _as_source(site: str | os.PathLike[str] | Mapping[str, Any]) -> str | Mapping[str, Any]:

@@ -49,7 +49,7 @@ class BareHost:
             {name: self.drive},
             host_id=HOST,
             period_s=0.01,
-            on_cycle=lambda _dt: None,
+            on_cycle=lambda: None,
             on_trouble=lambda kind, _node, text: self.emergencies.append(int(text, 16)),
         )
         self.master.start()
