@@ -9,18 +9,17 @@ from numpy.typing import NDArray
 
 CONTACT_N = 20.0
 """A foot stands where the belt pushes with more than this."""
-_LASTS_MS = 40
-"""A change of contact counts when it has lasted so long."""
+_CONTACT_MS, _LIFT_MS = 40, 100
+"""A contact, or a lift, counts when it has lasted so long: feet bounce, above all unloaded."""
 
 
 @dataclass
 class _Foot:
-    """A foot's last contact and lift, in ms of device time."""
+    """A foot: whether it stands, its last contact (ms of device time) and stance."""
 
     stands: bool = True
     other_for: int = 0
     contact: int | None = None
-    lift: int | None = None
     step_m: float = 0.0
     heights: list[float] = field(default_factory=list)
     clearance_m: float | None = None
@@ -86,25 +85,27 @@ class StrideCounter:
                 foot.other_for = 0
                 continue
             for at, there in enumerate(column.tolist()):
+                lasts = _LIFT_MS if foot.stands else _CONTACT_MS
                 foot.other_for = foot.other_for + 1 if there != foot.stands else 0
-                if foot.other_for == _LASTS_MS:
-                    since = begin_ms + at - _LASTS_MS + 1
+                if foot.other_for == lasts:
+                    since = begin_ms + at - lasts + 1
                     ahead = float(toe_x_m[at, side] - toe_x_m[at, 1 - side])
-                    stride = self._change(side, since, ahead, _LASTS_MS // len(column))
+                    stride = self._change(side, since, ahead, len(column))
                     strides += [stride] if stride is not None else []
         return strides
 
-    def _change(self, side: int, since_ms: int, ahead_m: float, late: int) -> Stride | None:
+    def _change(self, side: int, since_ms: int, ahead_m: float, row_ms: int) -> Stride | None:
         foot = self._feet[side]
         foot.stands, foot.other_for = not foot.stands, 0
         if not foot.stands:
-            foot.lift = since_ms
             foot.heights.clear()
             if foot.contact is not None:
                 foot.stance_ms = since_ms - foot.contact
             return None
-        n = len(foot.heights)  # of the swing without its first `late`, and `late` of the stance
-        middle = foot.heights[max(0, n // 4 - late) : n - n // 4 - late]
+        early, late = _LIFT_MS // row_ms, _CONTACT_MS // row_ms
+        n = len(foot.heights) - late  # the swing without its first `early` rows
+        quarter = (n + early) // 4
+        middle = foot.heights[max(0, quarter - early) : n - quarter]
         foot.clearance_m = min(middle) if middle else None
         before, foot.contact, foot.step_m = foot.contact, since_ms, ahead_m
         return self._stride(before, since_ms) if side == 0 else None
