@@ -114,11 +114,11 @@ class BesideStreams:
 
         Raises
         ------
-        StateRefused
+        UsageError
             In lock-step: LSL has the time of the world.
         """
         if lockstep:
-            raise StateRefused(
+            raise UsageError(
                 "LSL streams come in real time only.", remedy="Use a real clock, or no streams."
             )
         self._device.connect(lockstep=False)

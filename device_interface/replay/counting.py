@@ -132,7 +132,11 @@ def recorded(raw: RawStream, wanted: StreamMapping | None = None) -> RecordedStr
     scales = [_scale(raw, at, mapping) for at, _, _, mapping in chosen]
     for at, ((unit, _), (_, _, name, mapping)) in enumerate(zip(units, chosen, strict=True)):
         scale = scales[at]
-        ends = (np.array(scale) - zero[at]) * factor[at] if scale else _ends(values[:, at])
+        ends = (
+            (np.array(scale) - zero[at]) * factor[at]
+            if scale
+            else np.array(observed_range(values[:, at]))
+        )
         positive = (mapping.positive if mapping else None) or _AS_RECORDED
         channels.append(Channel(name, unit, positive, float(ends.min()), float(ends.max())))
     names = [channel.name for channel in channels]
@@ -175,9 +179,13 @@ def _scale(raw: RawStream, at: int, mapping: ChannelMapping | None) -> Scale | N
     return raw.full_scale[at] if raw.full_scale else None
 
 
-def _ends(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def observed_range(values: NDArray[np.float64]) -> Scale:
+    """Return the least and the largest number; one value that never changes reaches to 0 or 1."""
     finite = values[np.isfinite(values)]
-    return np.array([finite.min(), finite.max()]) if len(finite) else np.zeros(2)
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+    if low < high:
+        return low, high
+    return min(low, 0.0), max(high, 0.0) if low else 1.0
 
 
 def _counts(

@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 
 from device_interface.contract import (
-    UNKNOWN_FAULT_CODE,
     Block,
     Capability,
     DeviceState,
@@ -26,6 +25,8 @@ from device_interface.replay.tape import PLAYER, Tape, played_stream, player_str
 
 _S = DeviceState
 LEFT = Fault("left_recording", 32001, "what is set is not what was recorded")
+ESTOP = Fault("estop", 32002, "emergency stop of the player", "estop")
+_NO_CODE = 32003
 
 
 class ReplayDevice(Controller):
@@ -170,7 +171,7 @@ def _capability(
     declared = {
         _kind(state, code): Fault(
             _kind(state, code),
-            code or UNKNOWN_FAULT_CODE,
+            code or _NO_CODE,
             f"the recording holds {state.name} with fault code {code}",
             reactions.get(state, "fault"),
         )
@@ -189,6 +190,6 @@ def _capability(
         calibrated_on="as recorded",
         simulated=True,
         stop_within_s={0: 0.1, 1: 0.1, 2: 0.1},
-        faults=(LEFT, *declared.values()),
+        faults=(LEFT, ESTOP, *declared.values()),
         notes=recording.identity(),
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from device_interface.contract import Block, Channel, Stream
 from device_interface.freshness import Freshness
-from device_interface.replay.counting import period_ns
+from device_interface.replay.counting import observed_range, period_ns
 from device_interface.replay.recording import RecordedCounts, RecordedStream
 from trialkit._canonical import sha256_bytes
 from trialkit.errors import TelemetryDamaged, UsageError
@@ -105,8 +105,7 @@ def _stream(name: str, data: bytes, units: dict[str, str]) -> RecordedStream:
 
 
 def _channel(name: str, unit: str, values: Any, kind: Any) -> Channel:
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+    low, high = observed_range(values)
     stored = "int16" if str(kind) == "int16" else "float32"
     return Channel(name, unit, "as recorded", low, high, kind=stored)  # type: ignore[arg-type]
 

@@ -12,7 +12,7 @@ from device_interface.controller import Rows
 from device_interface.replay.recording import Nanoseconds, RecordedStream, Recording
 
 PLAYER = "player"
-PERIOD_NS = 50_000_000
+PERIOD_NS = 10_000_000
 FOLLOW_NS = 1_000_000_000
 """A hold or stop that the recording makes within this time is the recording's own."""
 _POWERED = (DeviceState.ARMED, DeviceState.RUNNING)
@@ -20,7 +20,7 @@ _CLOCK = "clock_recorded_s"
 
 
 def player_stream(*, regular: bool) -> Stream:
-    """Return the player's own stream: 20 Hz, or one row a step of the host."""
+    """Return the player's own stream: 100 Hz, or one row a step of the host."""
     own = (
         Channel("device_state", "1", "enumeration DeviceState, of the player", 0, 9, kind="int16"),
         Channel("fault_code", "1", "0 is none", 0, 32767, kind="int16"),
@@ -151,7 +151,8 @@ class Tape:
     def run(self, t_ns: int, duration_ns: int) -> Mapping[str, Rows]:
         """Let time pass from `t_ns` and return the rows that were recorded in it."""
         made: dict[str, Rows] = {}
-        if self.running:
+        played = self.running
+        if played:
             shift = t_ns - self.position_ns
             self.position_ns += duration_ns
             for track in self.tracks:
@@ -160,9 +161,9 @@ class Tape:
                     made[track.name] = Rows(track.t_ns[due] + shift, track.values[due].copy())
             if self.ended:
                 self.running = False
-        return {PLAYER: self._player(t_ns, duration_ns), **made}
+        return {PLAYER: self._player(t_ns, duration_ns, played=played), **made}
 
-    def _player(self, t_ns: int, duration_ns: int) -> Rows:
+    def _player(self, t_ns: int, duration_ns: int, *, played: bool) -> Rows:
         end = t_ns + duration_ns
         if self.regular:
             first = self._player_ns + PERIOD_NS
@@ -172,8 +173,9 @@ class Tape:
         if len(t):
             self._player_ns = int(t[-1])
         values = np.zeros((len(t), 5))
-        values[:, 3] = np.round(self.position_ns / 1e9, 4)
-        values[:, 4] = self.running
+        position_ns = self.position_ns - (end - t if played else 0)
+        values[:, 3] = np.round(position_ns / 1e9, 4)
+        values[:, 4] = played
         return Rows(t, values)
 
     # --- the tape --------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from device_interface.errors import StateRefused
 from device_interface.link import DeviceLink
 from device_interface.lsl import BesideStreams, WantedStream
 from trialkit._clock import RealClock, SimulatedClock
+from trialkit.errors import UsageError
 
 DRIVER = "device_interface.lsl:BesideStreams"
 LOOPBACK = """
@@ -172,7 +173,7 @@ def test_two_streams_of_one_name_are_no_choice(outlet: Outlet) -> None:
 
 
 def test_there_is_no_lockstep_with_the_world() -> None:
-    with pytest.raises(StateRefused):
+    with pytest.raises(UsageError):
         DeviceLink(DRIVER, {"streams": []}, SimulatedClock(RealClock().now()))
     device = BesideStreams(device_options={"pain": 3.0})
     assert device.describe().lockstep is False
