@@ -97,11 +97,13 @@ class JournalWriter:
     Duplicate
         If the file exists.
     StorageRefused
-        If the disk refuses, here or at any later call.
+        If the disk refuses, here or at any later call; from then on every call does, since
+        nothing that follows a frame that was not written whole could be read.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path = path
+        self._failed: StorageRefused | None = None
         self.schema = schema
         self.rows = 0
         self.synced_rows = 0
@@ -138,6 +140,8 @@ class JournalWriter:
 
     def flush(self) -> None:
         """Write the waiting rows as one frame, not yet synced."""
+        if self._failed is not None:
+            raise self._failed
         if not self._waiting:
             return
         parts = list(zip(*self._waiting, strict=True))
@@ -161,7 +165,7 @@ class JournalWriter:
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise refused(error, self.path) from error
+            raise self._fail(error) from error
         self._synced_at = time.monotonic()
         self.synced_rows = self.rows
         return self.rows
@@ -174,8 +178,12 @@ class JournalWriter:
             while data:
                 data = data[self._file.write(data) or 0 :]
         except OSError as error:
-            raise refused(error, self.path) from error
+            raise self._fail(error) from error
         self._chain = chain
+
+    def _fail(self, error: OSError) -> StorageRefused:
+        self._failed = refused(error, self.path)
+        return self._failed
 
     def close(self, *, sync: bool = True) -> None:
         """Write what waits, sync and close; idempotent."""

@@ -8,6 +8,7 @@ word.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -123,6 +124,9 @@ def seal(
         for journal in journals:
             journal.unlink()
     except OSError as error:
+        for begun in folder.glob(".*.tmp"):  # they fill a disk that is full already
+            with contextlib.suppress(OSError):
+                begun.unlink()
         raise refused(error, folder) from error
     return Sealed(folder, manifest, sha256_bytes(data), lost)
 

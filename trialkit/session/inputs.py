@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trialkit._canonical import canonical_json, sha256_json, sha256_text
+from trialkit._canonical import canonical_json, sha256_json, sha256_text, write_durably
 from trialkit.errors import StorageRefused, TelemetryDamaged
 from trialkit.record.journal import SYNC_S
 from trialkit.session import words as w
@@ -199,7 +199,7 @@ class InputLog:
             self._write({"end": status, "entries": self.lines + 1})
             self._sync()
         finally:
-            self._file.close()
+            self.discard()
 
     def discard(self) -> None:
         """Close without an end and without raising: what was written stays."""
@@ -322,27 +322,35 @@ def _entry(line: bytes, chain: str) -> tuple[str, dict[str, Any]] | str:
 def keep_good_lines(path: Path) -> tuple[LogContent | None, int]:
     """Cut a log after its last good line; return what is left and the bytes that are lost.
 
-    A log in which nothing is good is taken away; None then, and where there is no log.
+    A log in which nothing is good is taken away; None then, and where there is no log. What
+    is cut off goes to the file of `torn_tail` first, so that a crash in between does not make
+    the loss forgotten: the next call counts it again.
 
     Raises
     ------
     StorageRefused
         If the disk refuses.
     """
-    if not path.is_file():
-        return None, 0
-    content = read_inputs(path)
-    lost = content.total_bytes - content.good_bytes
+    tail = torn_tail(path)
+    content = read_inputs(path) if path.is_file() else None
     try:
-        if not content.lines:
-            path.unlink()
-            return None, lost
-        if lost:
-            with path.open("r+b") as stream:
-                stream.truncate(content.good_bytes)
-                os.fsync(stream.fileno())
+        if content is not None:
+            if content.good_bytes < content.total_bytes:
+                write_durably(tail, path.read_bytes()[content.good_bytes :])
+            if content.lines:
+                with path.open("r+b") as stream:
+                    stream.truncate(content.good_bytes)
+                    os.fsync(stream.fileno())  # what a crash left may not be on the disk yet
+            else:
+                path.unlink()
+        lost = tail.stat().st_size if tail.is_file() else 0
     except OSError as error:
         raise StorageRefused(
             f"{path} cannot be written: {error.strerror}.", remedy="Free the disk."
         ) from error
-    return content, lost
+    return (content if content is not None and content.lines else None), lost
+
+
+def torn_tail(path: Path) -> Path:
+    """Return where the tail of a log is kept that `keep_good_lines` cut off."""
+    return path.with_name(f".{path.name}.torn")

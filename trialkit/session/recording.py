@@ -196,10 +196,14 @@ class Recorder:
         StorageRefused, TelemetryDamaged
             See `trialkit.record.journal.seal`.
         """
-        for journal in self._journals.values():
-            journal.close(sync=not self._stride)
-        self._note([*self._offsets.ends(), self._offsets.wall()])
-        self.inputs.close(status)
+        try:
+            for journal in self._journals.values():
+                journal.close(sync=not self._stride)
+            self._note([*self._offsets.ends(), self._offsets.wall()])
+            self.inputs.close(status)
+        except StorageRefused:
+            self.discard()
+            raise
         return seal(
             self.folder,
             session=self.session,

@@ -117,16 +117,19 @@ def _deviations(
 
 def _seal(folder: Path, session: str) -> Sealed:
     if (folder / MANIFEST).is_file() and not list(folder.glob(f"*{SUFFIX}")):
-        return read_manifest(folder)
-    log, lost = inputs.keep_good_lines(folder / inputs.NAME)
-    return seal(
-        folder,
-        session=session,
-        status="recovered",
-        beside={inputs.NAME: log.lines} if log is not None else None,
-        clock=log.clock if log is not None else (),
-        lost_bytes=lost,
-    )
+        sealed = read_manifest(folder)
+    else:
+        log, lost = inputs.keep_good_lines(folder / inputs.NAME)
+        sealed = seal(
+            folder,
+            session=session,
+            status="recovered",
+            beside={inputs.NAME: log.lines} if log is not None else None,
+            clock=log.clock if log is not None else (),
+            lost_bytes=lost,
+        )
+    inputs.torn_tail(folder / inputs.NAME).unlink(missing_ok=True)  # the manifest counts it now
+    return sealed
 
 
 def _append(

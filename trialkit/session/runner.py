@@ -257,7 +257,7 @@ class _Run:
             if self._recorder is not None:
                 self._recorder.discard()
             with contextlib.suppress(DeviceError):
-                self._link.wait(1.5)
+                self._await_rest()
             raise
         return self._close(self._recorder, number, day)
 
@@ -335,6 +335,14 @@ class _Run:
             if not self._pass_time(quantum):
                 return
             left -= quantum
+
+    def _await_rest(self) -> None:
+        """Let a device that was stopped come to rest before it is closed; record nothing."""
+        for _ in range(round(_REST_S / TICK_S)):
+            passed, blocks = self._link.wait(TICK_S)
+            told = self._summariser.summary(blocks, passed, 0.0)
+            if blocks and self._link.state in _OFF and told.speed_m_s <= MOVING_M_S:
+                return
 
     # --- people --------------------------------------------------------------------------
 
