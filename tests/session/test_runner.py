@@ -414,3 +414,17 @@ def test_ctrl_c_stops_the_device_first(
     last = [at for at, what in enumerate(order) if what == "session.transition"][-1]
     assert "stop" in order[last - 2 : last]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("rate", ["full", "stride"])
+def test_a_session_that_nobody_resumes_is_stopped_in_the_end(study: Study, rate: Any) -> None:
+    outcome = run_session(
+        study,
+        USUBJID,
+        number=1,
+        day=1,
+        rate=rate,
+        device_options={"faults": [{"at_s": 20, "kind": "spasm"}]},
+    )
+    assert (outcome.status, outcome.code) == ("stopped_operator", "held_long")
+    assert 0 < outcome.dose.minutes < 1

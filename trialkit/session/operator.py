@@ -61,8 +61,14 @@ class Operator(Protocol):
         ...
 
 
+HELD_AT_MOST_S = 600.0
+"""An attending operator ends a session that has been held for so long."""
+
+
 class AttendingOperator:
-    """Stays beside the device: asks the patient, agrees with proposals, never intervenes.
+    """Stays beside the device: asks the patient, agrees with proposals, resumes nothing.
+
+    A session that a guard or a rule has held is not resumed and is stopped in the end.
 
     With a simulated device the answers are the virtual patient's. With a real one this
     operator knows no answer and declines every prompt.
@@ -77,6 +83,7 @@ class AttendingOperator:
     def __init__(self, name: str = "operator", answers: Mapping[str, float] | None = None) -> None:
         self._name = name
         self._answers = dict(answers or {})
+        self._held_since: float | None = None
 
     @property
     def name(self) -> str:
@@ -87,9 +94,15 @@ class AttendingOperator:
         """Answer with fixed values, else ask the patient."""
         return self._ask(prompts, view)
 
-    def commands(self, view: View) -> Sequence[Input]:  # noqa: ARG002
-        """Want nothing."""
-        return ()
+    def commands(self, view: View) -> Sequence[Input]:
+        """Stop a session that has been held for `HELD_AT_MOST_S`; want nothing else."""
+        if view.phase != "held":
+            self._held_since = None
+            return ()
+        if self._held_since is None:
+            self._held_since = view.t_s
+        long = view.t_s - self._held_since >= HELD_AT_MOST_S
+        return (Stop("operator", "held_long"),) if long else ()
 
     def due_s(self, t_s: float) -> float:  # noqa: ARG002
         """Never."""
@@ -156,7 +169,7 @@ class ScriptedOperator(AttendingOperator):
         """Return the commands whose time has come."""
         due = [p.command for p in self._script if p.at_s <= view.t_s + 1e-6]
         self._script = self._script[len(due) :]
-        return due
+        return due if due or self._script else super().commands(view)
 
     def due_s(self, t_s: float) -> float:
         """Return the time to the next planned command."""

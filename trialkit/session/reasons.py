@@ -29,7 +29,10 @@ _WHY: dict[str, str] = {
 HOLD: Mapping[str, str] = _WHY
 """Why a person holds."""
 
-STOP: Mapping[str, str] = _WHY | {"interrupt": "the program was interrupted (Ctrl-C, SIGTERM)"}
+STOP: Mapping[str, str] = _WHY | {
+    "interrupt": "the program was interrupted (Ctrl-C, SIGTERM)",
+    "held_long": "the session was held and nobody resumed it",
+}
 """Why a person stops."""
 
 RESUME: Mapping[str, str] = {
