@@ -22,9 +22,7 @@ from trialkit.adaptation import (
 from trialkit.errors import UnknownName, UsageError
 
 number = st.floats(allow_nan=False, allow_infinity=False)
-NAMES = st.sampled_from(
-    ["current", "tracking_error_rad", "lesser_load_share", "rest_s", "measure"]
-)
+NAMES = st.sampled_from(["current", "tracking_error_rad", "lesser_load_share", "rest_s", "measure"])
 BOUT = {"current": 0.6, "tracking_error_rad": 0.08, "lesser_load_share": 0.35, "rest_s": 60.0}
 
 

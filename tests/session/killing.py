@@ -465,16 +465,19 @@ class Killer:
 
 
 def tear(where: Path, what: str) -> int:
-    """Append a piece of a frame and of a line, as a power cut leaves them; return how much."""
-    journals = list(where.glob("*.tkj"))
-    if not what or not journals or (where / MANIFEST).exists():
+    """Append a piece of a frame and of a line, as a power cut leaves them.
+
+    Returns the bytes that cannot be kept: these, and those of a write that the kill tore.
+    """
+    journals, log = list(where.glob("*.tkj")), where / inputs.NAME
+    if (where / MANIFEST).exists() or not log.exists():
         return 0
-    lost = 0
-    for path in [where / inputs.NAME, *(journals if what == "both" else ())]:
+    for path in {"": [], "log": [log], "both": [log, *journals]}[what]:
         piece = path.read_bytes()[:TORN_BYTES]
         with path.open("ab") as stream:
-            lost += stream.write(piece)
-    return lost
+            stream.write(piece)
+    contents = [*map(read_journal, journals), read_inputs(log)]
+    return sum(content.total_bytes - content.good_bytes for content in contents)
 
 
 def lives(pid: int) -> bool:

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trialkit._canonical import canonical_json, sha256_json, sha256_text, write_durably
+from trialkit._canonical import canonical_json, sha256_json, sha256_text, sync_folder
 from trialkit.errors import StorageRefused, TelemetryDamaged
 from trialkit.record.journal import SYNC_S
 from trialkit.session import words as w
@@ -336,7 +336,7 @@ def keep_good_lines(path: Path) -> tuple[LogContent | None, int]:
     try:
         if content is not None:
             if content.good_bytes < content.total_bytes:
-                write_durably(tail, path.read_bytes()[content.good_bytes :])
+                _write_tail(tail, path.read_bytes()[content.good_bytes :])
             if content.lines:
                 with path.open("r+b") as stream:
                     stream.truncate(content.good_bytes)
@@ -349,6 +349,17 @@ def keep_good_lines(path: Path) -> tuple[LogContent | None, int]:
             f"{path} cannot be written: {error.strerror}.", remedy="Free the disk."
         ) from error
     return (content if content is not None and content.lines else None), lost
+
+
+def _write_tail(tail: Path, data: bytes) -> None:
+    """Write `data` whole or not at all; what a crash leaves of it the next call replaces."""
+    begun = tail.with_suffix(".tmp")
+    with begun.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    begun.replace(tail)
+    sync_folder(tail.parent)
 
 
 def torn_tail(path: Path) -> Path:
