@@ -13,9 +13,15 @@ import socket
 import time
 from typing import Any
 
-import can
-
 from device_interface.canopen.hub import ERROR_BUS_OFF, ERROR_FLAG, ERROR_RESTARTED, FRAME
+from trialkit.errors import MissingTool
+
+try:
+    import can
+except ImportError as error:  # every other module here is imported after this one
+    raise MissingTool(
+        "the driver canopen needs python-can.", remedy="Install trialkit[can]."
+    ) from error
 
 INTERFACE = "afunix"
 _HUB_S = 10.0

@@ -265,9 +265,11 @@ class CanopenGaitTrainer(Controller):
         return every or bool(self._bus.troubles)
 
     def apply(self, setpoints: Setpoints) -> int:
-        """Take targets; a fault that the bus has shown by now refuses them."""
+        """Take targets for the next cycle; a fault that the bus has shown by now refuses them."""
         self._take_troubles()
-        return super().apply(setpoints)
+        super().apply(setpoints)
+        self._due()
+        return self._bus.now_ns() + round(1e9 / self._site.sync_hz)
 
     def _go(self, state: DeviceState) -> None:
         before = self._state

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +173,15 @@ def test_a_bus_that_is_not_there_is_a_lost_link(tmp_path: Path) -> None:
     site["bus"] = {"interface": "nosuch", "channel": "x", "bitrate": 1_000_000}
     with pytest.raises(LinkLost, match="nosuch"):
         load_driver("canopen", {"site": site}).connect(lockstep=False)
+
+
+def test_without_python_can_the_extra_is_named() -> None:
+    code = "import sys; sys.modules['can'] = None; from device_interface import load_driver\n"
+    code += "try: load_driver('canopen', {})\n"
+    code += "except Exception as error: print(type(error).__name__, error)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("MissingTool")
+    assert "trialkit[can]" in done.stdout
 
 
 def test_lockstep_is_refused() -> None:
