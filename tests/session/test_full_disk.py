@@ -210,7 +210,7 @@ def fill_and_recover(disk: Disk, tmp_path: Path) -> None:
     assert states[moved] == "RAMP_DOWN", "it stood without a ramp"
 
     told_safe = [json.loads(line) for line in read_all(ours).splitlines()]
-    status, out, told = disk.trialkit("recover", "--json", limit=40_000)  # there is no room yet
+    status, out, told = disk.trialkit("recover", "--json", limit=33_000)  # there is no room yet
     assert status == 5, told
     assert json.loads(out)["error"]["remedy"].startswith(REMEDIES)
     disk.free()
@@ -229,14 +229,14 @@ def fill_and_recover(disk: Disk, tmp_path: Path) -> None:
 
 
 def wait_for_motion(process: subprocess.Popen[str], disk: Disk, box: Path) -> None:
-    """Wait until the belt moves and a second of it is in the journal."""
+    """Wait until the belt moves and four seconds of the run are in the journal."""
     journal = disk.seen / "telemetry" / SESSION / "motion.tkj"
     end = time.monotonic() + DEADLINE_S
     while time.monotonic() < end:
         assert process.poll() is None, process.communicate()
         if journal.exists() and any(line["moving"] for line in read_box(box)):
             table = read_journal(journal).table()
-            if (table["device_state"].to_numpy() == DeviceState.RUNNING).sum() >= 100:
+            if (table["device_state"].to_numpy() == DeviceState.RUNNING).sum() >= 400:
                 return
         time.sleep(0.05)
     raise AssertionError("no telemetry came")
