@@ -97,12 +97,15 @@ class Server:
             return
         except EOFError:
             return
-        if lockstep:
-            self._serve_lockstep(device)
-        else:
-            threading.Thread(target=self._send_blocks, daemon=True).start()
-            self._serve_real_time(device)
-        device.close()
+        try:
+            if lockstep:
+                self._serve_lockstep(device)
+            else:
+                threading.Thread(target=self._send_blocks, daemon=True).start()
+                self._serve_real_time(device)
+        finally:  # a driver that raises what it should not is stopped before its process ends
+            device.stop(0)
+            device.close()
 
     def _serve_lockstep(self, device: Device) -> None:
         while True:

@@ -118,8 +118,10 @@ def seal(
         data = canonical_json(manifest).encode()
         temporary = folder / f".{MANIFEST}.tmp"
         _write_synced(temporary, data)
-        for begun, final in (*written, (temporary, folder / MANIFEST)):
+        for begun, final in written:
             begun.replace(final)
+        sync_folder(folder)  # the manifest never stands without what it lists
+        temporary.replace(folder / MANIFEST)
         sync_folder(folder)
         for journal in journals:
             journal.unlink()

@@ -11,6 +11,7 @@ import numpy as np
 
 import trialkit
 from device_interface.contract import Block, Stream
+from trialkit._canonical import sync_folder
 from trialkit._clock import Clock, utc_text
 from trialkit.errors import StorageRefused
 from trialkit.record.journal import JournalWriter, discard, telemetry_schema
@@ -38,6 +39,7 @@ def make_folder(folder: Path) -> None:
                 aside += 1
             folder.rename(folder.with_name(f"{folder.name}.orphan-{aside}"))
         folder.mkdir(parents=True)
+        sync_folder(folder.parent)
     except OSError as error:
         raise StorageRefused(
             f"{folder} cannot be made: {error.strerror}.", remedy="Free the disk."
