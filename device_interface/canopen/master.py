@@ -222,10 +222,13 @@ class Master:
                 return
 
     def send_sync(self) -> None:
-        """Send SYNC, at which drives use what they got and answer."""
-        if self.send(w.SYNC, b""):
-            for drive in self._drives.values():
-                drive.passed_sync()
+        """Send SYNC, at which drives use what they got and answer.
+
+        One that the bus did not take counts as well: what was heard before it grows old.
+        """
+        self.send(w.SYNC, b"")
+        for drive in self._drives.values():
+            drive.passed_sync()
 
     def _cycle(self) -> None:
         if self.kill:

@@ -210,6 +210,7 @@ class BusPlant:
         """Let the device time begin now, with no row and no fault."""
         with self.lock:
             self.forget_troubles()
+            self.want(Goal.OFF)
             self._rows.clear()
             self._begin_ns = time.monotonic_ns()
             self._cycled_ns = 0

@@ -153,7 +153,7 @@ class RemoteDrive:
         return self.profile.rpdo.pack((self.controlword(), *self.targets))
 
     def passed_sync(self) -> None:
-        """Count a SYNC that was sent."""
+        """Count a SYNC that was due."""
         self._sync += 1
 
     def trouble(self) -> str | None:

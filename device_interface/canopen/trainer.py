@@ -290,14 +290,15 @@ class CanopenGaitTrainer(Controller):
         Raises
         ------
         StateRefused
-            If a cause is still there.
+            If the belt moves, or a cause is still there.
         """
         self._take_troubles()
         if self._state not in FAILED or self._state is _S.ESTOP_PHYSICAL:
             super().acknowledge()
             return
         master = self._on_bus()
-        self._until(lambda: not self._bus.moving, _REST_S)
+        if self._drives["belt"].believed and self._bus.moving:
+            raise StateRefused("the belt still moves.", remedy="Wait until it stands.")
         try:
             self._repair(master)
         except LinkLost as error:
