@@ -197,6 +197,7 @@ def test_a_host_that_goes_silent_is_noticed_by_the_drive(drives: tuple[str, Path
         assert bare.drive.state is _S.FAULT  # a host that comes back finds it so
 
 
+@pytest.mark.slow
 def test_a_controlword_that_stops_coming_is_noticed_as_well(drives: tuple[str, Path]) -> None:
     with host(drives[0], "knee_l") as bare:
         bare.configure()
@@ -228,6 +229,7 @@ def test_a_fault_is_reset_by_an_edge_and_leads_to_switch_on_disabled(
         assert bare.drive.state is _S.SWITCH_ON_DISABLED  # no way leads on by itself
 
 
+@pytest.mark.slow
 def test_a_fault_whose_cause_lasts_is_not_reset(drives: tuple[str, Path]) -> None:
     with host(drives[0], "knee_r") as bare:
         bare.configure()

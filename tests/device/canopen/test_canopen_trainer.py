@@ -36,7 +36,12 @@ from device_interface.errors import LimitRefused, StateRefused, TokenRefused
 from trialkit.errors import UsageError
 
 KNEE_L, BELT, SUPPORT = 12, 21, 22
-LATCHING = [fault.kind for fault in FAULTS if fault.reaction == "fault"]
+QUICK = {"motor_overtemperature", "node_lies", "self_restart", "bus_off"}
+LATCHING = [
+    pytest.param(fault.kind, marks=[] if fault.kind in QUICK else pytest.mark.slow)
+    for fault in FAULTS
+    if fault.reaction == "fault"
+]
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +230,7 @@ def test_the_emergency_stop_stays_until_it_is_released_and_acknowledged(link: De
     link.arm()
 
 
+@pytest.mark.slow
 def test_nothing_is_acknowledged_while_the_belt_moves(link: DeviceLink) -> None:
     walk(link, {"speed_m_s": 0.8})
     until(lambda: last_row(link)["belt_speed_m_s"] > 0.5)
@@ -271,6 +277,7 @@ def test_a_drive_that_says_operational_whatever_it_is_told_is_reset(
     until(lambda: (w.NMT, bytes([w.Nmt.RESET_NODE, KNEE_L])) in sniffer.frames)
 
 
+@pytest.mark.slow
 def test_a_node_that_starts_anew_is_set_up_again_on_acknowledging(
     link: DeviceLink, sniffer: Sniffer
 ) -> None:
