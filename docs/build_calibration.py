@@ -1,7 +1,7 @@
 """Write ``docs/reference/calibration.md``: type I error and coverage over simulated trials.
 
 ``make calibration`` calls it (about 40 minutes on two idle cores). The slow tier runs the same
-trials, fewer for imputation, and holds their rates to bands.
+trials, fewer of the costly ones, and holds their rates to bands.
 """
 
 from __future__ import annotations

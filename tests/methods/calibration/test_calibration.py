@@ -2,8 +2,9 @@
 
 Every method is run on 5,000 trials at n = 20, 60 and 200 without an effect (type I error of the
 two-sided 5 % test) and, where the estimate is not just shifted by the effect, on 5,000 with one
-(coverage of the 95 % interval). Imputation takes ten times as long as the others: 500 trials
-here, and 5,000 in ``make calibration``, which keeps the rows for the table of the documents.
+(coverage of the 95 % interval). Imputation, and methods whose trials take several times as long
+as the others, have 500 trials here (`COSTLY`), and 5,000 in ``make calibration``, which keeps the
+rows for the table of the documents.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from trialkit import methods
 TRIALS = 5_000
 #: File to which rows are written for the documents, if any.
 KEPT = os.environ.get("TRIALKIT_CALIBRATION", "")
+#: Of methods that take many times as long as the others.
+COSTLY = TRIALS if KEPT else 500
 SIZES = (20, 60, 200)
 Row = tuple[float, float, float] | None
 
@@ -251,7 +254,7 @@ WORLDS = [
                 *(imputed(method="bayes", n=20, seed=1), same, ASYMPTOTIC),
             ),
         ),
-        trials=TRIALS if KEPT else 500,
+        trials=COSTLY,
     ),
     World(
         "means",
@@ -288,16 +291,29 @@ WORLDS = [
             Case("cox", "Efron", cox, math.exp, ASYMPTOTIC),
             Case("logrank", "unweighted", logrank, nothing, ASYMPTOTIC),
             Case("rmst", "difference", restricted, gap(worlds.restricted_mean), ASYMPTOTIC),
+        ),
+    ),
+    World(
+        "later",
+        worlds.times,
+        E["log_hazard"],
+        (
             Case("kaplan_meier", "milestone", milestone, gap(worlds.survival), ASYMPTOTIC),
             Case("aft", "Weibull time ratio", time_ratio, lambda x: math.exp(-x), ASYMPTOTIC),
         ),
+        trials=COSTLY,
     ),
     World(
         "recur",
         worlds.recurrences,
         E["log_rate"],
+        (Case("recurrent", "LWYY", lwyy, math.exp, ASYMPTOTIC),),
+    ),
+    World(
+        "counted",
+        worlds.recurrences,
+        E["log_rate"],
         (
-            Case("recurrent", "LWYY", lwyy, math.exp, ASYMPTOTIC),
             Case(
                 "mean_cumulative_count",
                 "difference",
@@ -306,6 +322,7 @@ WORLDS = [
                 ASYMPTOTIC,
             ),
         ),
+        trials=COSTLY,
     ),
     World(
         "causes",
@@ -322,12 +339,14 @@ WORLDS = [
                 ASYMPTOTIC,
             ),
         ),
+        trials=COSTLY,
     ),
     World(
         "therapists",
         worlds.therapists,
         0.0,
         (Case("partially_nested", "Kenward-Roger", nested, same, ASYMPTOTIC),),
+        trials=COSTLY,
     ),
     World(
         "answers",
@@ -338,6 +357,13 @@ WORLDS = [
                 "binary", "risk difference, Ye", risk_difference, worlds.risk_difference, ASYMPTOTIC
             ),
             Case("binary", "odds ratio", odds, math.exp, ASYMPTOTIC),
+        ),
+    ),
+    World(
+        "shares",
+        worlds.answers,
+        E["log_odds"],
+        (
             Case(
                 "proportions",
                 "difference, Newcombe",
@@ -346,6 +372,7 @@ WORLDS = [
                 ASYMPTOTIC,
             ),
         ),
+        trials=COSTLY,
     ),
     World(
         "grades",
