@@ -196,7 +196,7 @@ class Recorder:
         Raises
         ------
         StorageRefused, TelemetryDamaged
-            See `trialkit.record.journal.seal`.
+            See `trialkit.record.sealing.seal`.
         """
         try:
             for journal in self._journals.values():
