@@ -329,4 +329,4 @@ def test_a_stalled_process_does_not_take_its_own_delay_for_ours() -> None:
     bank = Bank.__new__(Bank)
     bank._looked_s = bank._clock_s = time.monotonic() - 5.0
     begin = bank._clock_s
-    assert bank._now() - begin <= 0.05
+    assert bank._now() - begin < 0.1  # of the 5 s that the process stood still
