@@ -309,6 +309,25 @@ class SessionPrompt(Payload):
     values: dict[str, float]
 
 
+class SettingsDecided(Payload):
+    """A person decided with which settings the next session begins; nothing is rounded.
+
+    `after` is the session that the proposal rests on; `inputs` are its measures and the daily
+    state, `old` the settings at its end, `reasons` the proposal in words; `model` is the hash of
+    rules and envelopes. Actor and reason stand in the event.
+    """
+
+    kind = "settings.decided"
+    after: str
+    inputs: dict[str, float]
+    old: dict[str, float]
+    proposed: dict[str, float]
+    reasons: dict[str, str]
+    settings: dict[str, float]
+    outcome: Literal["accepted", "overridden"]
+    model: str
+
+
 class SealedFile(BaseModel):
     """One sealed telemetry file."""
 
@@ -507,6 +526,7 @@ KINDS: dict[str, type[Payload]] = {
         SessionCommand,
         SessionAdapted,
         SessionPrompt,
+        SettingsDecided,
         TelemetrySealed,
         SessionClosed,
         SessionConventional,

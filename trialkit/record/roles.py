@@ -21,6 +21,7 @@ ENTRY = frozenset(
 )
 ALL = ENTRY | {
     "see_allocation",
+    "see_progress",
     "lock_plan",
     "sign_plan",
     "build_snapshot",
@@ -46,10 +47,11 @@ PERMISSIONS: dict[str, frozenset[str]] = {
             "withdraw",
             "session",
             "see_allocation",
+            "see_progress",
             "build_snapshot",
         }
     ),
-    "therapist": frozenset({"session", "see_allocation", "report_ae"}),
+    "therapist": frozenset({"session", "see_allocation", "see_progress", "report_ae"}),
     "assessor": frozenset({"visit", "assess", "diary", "report_ae"}),
     "investigator": frozenset(
         {
@@ -61,6 +63,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
             "report_ae",
             "withdraw",
             "see_allocation",
+            "see_progress",
             "lock_plan",
             "sign_plan",
             "build_snapshot",
@@ -107,6 +110,7 @@ NEEDED: dict[str, str] = {
     "session.command": "session",
     "session.adapted": "session",
     "session.prompt": "session",
+    "settings.decided": "session",
     "session.telemetry_sealed": "session",
     "session.closed": "session",
     "session.conventional": "session",

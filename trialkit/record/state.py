@@ -257,6 +257,9 @@ class StudyState:
         if p["accepted"]:
             self._of(event).levels[p["parameter"]] = float(p["proposed"])
 
+    def _settings(self, event: Event, p: dict[str, Any]) -> None:
+        self._of(event).levels.update(p["settings"])
+
     def _adverse(self, event: Event, p: dict[str, Any]) -> None:
         who = self._of(event)
         who.adverse_events += 1
@@ -345,6 +348,7 @@ class StudyState:
         "participant.withdrawn": _withdrawn,
         "session.opened": _session_opened,
         "session.adapted": _adapted,
+        "settings.decided": _settings,
         "session.telemetry_sealed": _sealed,
         "session.closed": _session_closed,
         "session.conventional": _conventional,
