@@ -18,7 +18,7 @@ from trialkit.errors import ChainBroken
 from trialkit.record.kinds import KINDS, Payload
 
 GENESIS = "0" * 64
-Fault = Literal["altered", "removed", "reordered", "projection"]
+Fault = Literal["altered", "removed", "reordered", "projection", "head", "fork"]
 _FIELDS = ("at", "kind", "mono_ns", "actor", "role", "subject", "reason", "payload", "prev", "seq")
 
 

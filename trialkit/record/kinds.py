@@ -500,6 +500,24 @@ class EvidenceBuilt(Payload):
     fingerprint: str
 
 
+class HeadSigned(Payload):
+    """A Merkle head of the record (RFC 6962) over its first `size` events.
+
+    `chain` is the hash of the last of them and `at` the time of the head; `peaks` are the roots of
+    the whole subtrees, the largest first. `signature` is over the SHA-256 of the canonical JSON of
+    ``{schema, study, size, root, chain, at}``; None where whoever acted has no key at hand.
+    """
+
+    kind = "head.signed"
+    study: str
+    size: int
+    root: str
+    chain: str
+    at: str
+    peaks: list[str] = Field(default_factory=list)
+    signature: Signature | None = None
+
+
 KINDS: dict[str, type[Payload]] = {
     model.kind: model
     for model in (
@@ -537,5 +555,6 @@ KINDS: dict[str, type[Payload]] = {
         AnalysisRun,
         ReportRendered,
         EvidenceBuilt,
+        HeadSigned,
     )
 }

@@ -165,6 +165,7 @@ class StudyState:
         self.revealed = False
         self.last_snapshot: dict[str, Any] | None = None
         self.last_results: dict[str, Any] | None = None
+        self.last_head: dict[str, Any] | None = None
         self.counts: Counter[str] = Counter()
 
     def rebuild(self, events: Iterable[Event]) -> None:
@@ -329,6 +330,9 @@ class StudyState:
     def _analysed(self, _: Event, p: dict[str, Any]) -> None:
         self.last_results = p
 
+    def _head(self, _: Event, p: dict[str, Any]) -> None:
+        self.last_head = p
+
     _HANDLERS: ClassVar[dict[str, Callable[[StudyState, Event, dict[str, Any]], None]]] = {
         "study.created": _created,
         "user.added": _user,
@@ -356,4 +360,5 @@ class StudyState:
         "plan.locked": _locked,
         "snapshot.built": _snapshot,
         "analysis.run": _analysed,
+        "head.signed": _head,
     }
