@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 _CHUNK = 1 << 20
 
@@ -58,10 +60,20 @@ def write_durably(path: Path, data: bytes) -> None:
 
     A temporary file beside `path` is written, synced and renamed, then the folder is synced.
     """
+    with durable_stream(path) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def durable_stream(path: Path) -> Iterator[BinaryIO]:
+    """Give a stream whose bytes become the file `path` whole, or leave nothing behind.
+
+    It writes a temporary file beside `path`, which is synced and renamed at the end.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
-            stream.write(data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)

@@ -50,12 +50,12 @@ def add(record: Record, day: int = 0, subject: str | None = "S-01-001") -> Event
 
 def reopened(record: Record, *, write: bool = True) -> Record:
     record.close()
-    return Record.open(record.path, write=write, clock=record.clock)
+    return Record.open(record.where, write=write, clock=record.clock)
 
 
 def tampered(record: Record, *statements: tuple[str, tuple[object, ...]]) -> None:
     """Change the file as somebody could who has it: without the triggers."""
-    with closing(sqlite3.connect(record.path)) as raw, raw:
+    with closing(sqlite3.connect(record.where)) as raw, raw:
         for name in ("events_no_update", "events_no_delete", "events_in_sequence"):
             raw.execute(f"DROP TRIGGER IF EXISTS {name}")
         for text, values in statements:
@@ -77,7 +77,7 @@ def test_first_event(record: Record) -> None:
 
 def test_hash_is_of_the_stored_text_and_chains(record: Record) -> None:
     events = [add(record, day) for day in range(3)]
-    with closing(sqlite3.connect(record.path)) as raw:
+    with closing(sqlite3.connect(record.where)) as raw:
         rows = raw.execute("SELECT body, hash FROM events ORDER BY seq").fetchall()
     for (body, digest), event, prev in zip(
         rows, events, [GENESIS, events[0].hash, events[1].hash], strict=True
@@ -137,7 +137,7 @@ def test_times_come_from_the_clock(tmp_path: Path) -> None:
 
 
 def test_batch_is_seen_by_itself_and_by_others_after_it(record: Record) -> None:
-    other = Record.open(record.path, write=False, clock=record.clock)
+    other = Record.open(record.where, write=False, clock=record.clock)
     with record.batch():
         events = [add(record, day) for day in range(3)]
         assert list(record.read()) == events
@@ -264,7 +264,7 @@ def test_threads_do_not_mix(record: Record) -> None:
 
 
 def test_store_is_durable(record: Record) -> None:
-    pragma = record._connection.exec_driver_sql
+    pragma = record._store.connection.exec_driver_sql
     assert pragma("PRAGMA journal_mode").scalar() == "wal"
     assert pragma("PRAGMA synchronous").scalar() == 2
 
@@ -282,7 +282,7 @@ def test_append_only(record: Record, statement: str) -> None:
     add(record)
     add(record)
     with (
-        closing(sqlite3.connect(record.path)) as raw,
+        closing(sqlite3.connect(record.where)) as raw,
         pytest.raises(sqlite3.IntegrityError, match="append-only"),
     ):
         raw.execute(statement)
@@ -294,7 +294,7 @@ def test_triggers_come_back_at_open(record: Record) -> None:
     tampered(record)
     again = reopened(record)
     with (
-        closing(sqlite3.connect(record.path)) as raw,
+        closing(sqlite3.connect(record.where)) as raw,
         pytest.raises(sqlite3.IntegrityError, match="append-only"),
     ):
         raw.execute("DELETE FROM events")
@@ -306,7 +306,7 @@ def test_open_faults(tmp_path: Path, record: Record) -> None:
     with pytest.raises(UnknownName):
         Record.open(tmp_path / "no.db", write=True, clock=clock)
     with pytest.raises(UsageError, match="exists"):
-        Record.create(record.path, clock)
+        Record.create(record.where, clock)
     (tmp_path / "text.db").write_text("not a database at all " * 100)
     with pytest.raises(IntegrityError, match="not a database"):
         Record.open(tmp_path / "text.db", write=True, clock=clock)
@@ -315,10 +315,10 @@ def test_open_faults(tmp_path: Path, record: Record) -> None:
     with pytest.raises(IntegrityError, match="not a record"):
         Record.open(tmp_path / "other.db", write=False, clock=clock)
     record.close()
-    with closing(sqlite3.connect(record.path)) as raw, raw:
+    with closing(sqlite3.connect(record.where)) as raw, raw:
         raw.execute("PRAGMA user_version = 99")
     with pytest.raises(IntegrityError, match="schema 99"):
-        Record.open(record.path, write=True, clock=clock)
+        Record.open(record.where, write=True, clock=clock)
 
 
 def test_reader_cannot_append(record: Record) -> None:
@@ -333,8 +333,8 @@ def test_reader_cannot_append(record: Record) -> None:
 
 def test_full_store_keeps_nothing_of_the_step(record: Record) -> None:
     add(record)
-    pages = record._connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-    record._connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
+    pages = record._store.connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    record._store.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
     before = record.head
     with pytest.raises(StorageRefused, match="full") as caught, record.batch():
         for day in range(400):
@@ -342,15 +342,15 @@ def test_full_store_keeps_nothing_of_the_step(record: Record) -> None:
     assert "Free space" in caught.value.remedy
     assert record.head == before
     assert [e.seq for e in record.read()] == [1]
-    record._connection.exec_driver_sql("PRAGMA max_page_count = 100000")
+    record._store.connection.exec_driver_sql("PRAGMA max_page_count = 100000")
     assert add(record).seq == 2
     assert reopened(record).verify().ok
 
 
 def test_full_store_within_a_caught_flush(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trialkit.record.events._FLUSH", 50)
-    pages = record._connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-    record._connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
+    pages = record._store.connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    record._store.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(StorageRefused), record.batch():
         for day in range(400):
             try:
@@ -359,7 +359,7 @@ def test_full_store_within_a_caught_flush(record: Record, monkeypatch: pytest.Mo
                 break  # whoever swallows it cannot commit half of the batch
     assert record.head == (0, GENESIS)
     assert list(record.read()) == []
-    record._connection.exec_driver_sql("PRAGMA max_page_count = 100000")
+    record._store.connection.exec_driver_sql("PRAGMA max_page_count = 100000")
     add(record)
     assert reopened(record).verify().ok
 
@@ -476,7 +476,7 @@ def test_killed_writer_loses_nothing_acknowledged(tmp_path: Path, record: Record
     acknowledged = 0
     for wait in (5, 23, 60):
         child = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(record.path)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", KILLED, str(record.where)], stdout=subprocess.PIPE, text=True
         )
         assert child.stdout is not None
         for _ in range(wait):
@@ -486,7 +486,7 @@ def test_killed_writer_loses_nothing_acknowledged(tmp_path: Path, record: Record
             if line.endswith("\n"):
                 acknowledged = int(line)
         child.wait()
-        with Record.open(record.path, write=True, clock=record.clock) as again:
+        with Record.open(record.where, write=True, clock=record.clock) as again:
             assert again.head[0] >= acknowledged
             report = again.verify()
             assert report.ok, report.findings
@@ -624,7 +624,7 @@ def test_rewritten_end_is_found_by_an_anchor(record: Record) -> None:
 
 
 def _body_of(record: Record, seq: int) -> str:
-    with closing(sqlite3.connect(record.path)) as raw:
+    with closing(sqlite3.connect(record.where)) as raw:
         body = raw.execute("SELECT body FROM events WHERE seq = ?", (seq,)).fetchone()[0]
     return str(body)
 
@@ -674,7 +674,7 @@ def test_every_kind_is_named_once() -> None:
 
 
 def test_storage_faults_name_a_remedy() -> None:
-    from trialkit.record.schema import storage_refused
+    from trialkit.record.storage import storage_refused
 
     texts = {
         storage_refused(Path("x"), what).remedy
@@ -688,7 +688,7 @@ def test_random_appends_keep_the_projection(record: Record) -> None:
     rng = random.Random(3)
     for _ in range(30):
         add(record, rng.randrange(100), rng.choice([None, "A", "B|C"]))
-    with closing(sqlite3.connect(record.path)) as raw:
+    with closing(sqlite3.connect(record.where)) as raw:
         for seq, kind, at, subject, body in raw.execute(
             "SELECT seq, kind, at, subject, body FROM events"
         ):

@@ -237,7 +237,7 @@ def _signed_by(whole: dict[str, Any]) -> str:
 
 def _write(path: Path, whole: dict[str, Any]) -> None:
     from trialkit._canonical import canonical_json, write_durably
-    from trialkit.record.schema import storage_guard
+    from trialkit.record.storage import storage_guard
 
     with storage_guard(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from trialkit.data.derive import derive
 from trialkit.data.terms import Frames
 from trialkit.errors import NotLocked, SnapshotAltered, UnknownName
 from trialkit.record.kinds import AllocationRevealed, SnapshotBuilt
-from trialkit.record.schema import storage_guard
+from trialkit.record.storage import storage_guard
 from trialkit.study import Study
 
 SCHEMA = "trialkit.snapshot/1"

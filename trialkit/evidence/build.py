@@ -24,7 +24,7 @@ from trialkit.errors import Duplicate, OutOfOrder
 from trialkit.evidence import verify as shipped
 from trialkit.record.chain import Event
 from trialkit.record.kinds import EvidenceBuilt, ReportRendered, TelemetrySealed
-from trialkit.record.schema import storage_guard
+from trialkit.record.storage import storage_guard
 from trialkit.report.render import find_run, locked_plan
 from trialkit.study import Study
 

@@ -26,7 +26,7 @@ from trialkit.plan.model import Plan
 from trialkit.record.chain import Event
 from trialkit.record.kinds import PlanLocked, Signature
 from trialkit.record.roles import permissions_of, roles_with
-from trialkit.record.schema import storage_guard
+from trialkit.record.storage import storage_guard
 from trialkit.record.sign import verify
 from trialkit.study import Study
 

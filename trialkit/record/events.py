@@ -16,9 +16,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from trialkit._canonical import canonical_json, write_durably
+from trialkit._canonical import canonical_json, durable_stream
 from trialkit._clock import Clock, utc_text
-from trialkit.errors import ChainBroken, StorageRefused, UsageError
+from trialkit.errors import ChainBroken, StorageRefused, TrialkitError, UsageError
+from trialkit.record import postgres, sqlite
 from trialkit.record.chain import (
     GENESIS,
     ChainReport,
@@ -30,51 +31,64 @@ from trialkit.record.chain import (
     event_of,
 )
 from trialkit.record.kinds import Payload
-from trialkit.record.schema import create_store, events, open_store, storage_guard
+from trialkit.record.schema import events
+from trialkit.record.storage import storage_guard
+from trialkit.record.store import Store
 
 _PAGE = 2000
 _FLUSH = 5000
-_INSERT = sa.insert(events)
 _TEXT = (events.c.body, events.c.hash)
 
 
 class Record:
     """The append-only, hash-chained account of a study; use `Record.create` or `Record.open`.
 
-    One thread at a time appends; a batch holds the record until it ends.
+    Several processes may append to one record: each takes the writers' lock for as long as its
+    batch lasts, and continues the chain from where the others left it. Of the threads of one
+    process one at a time appends.
     """
 
-    def __init__(self, path: Path, connection: sa.Connection, clock: Clock, *, write: bool) -> None:
-        self.path = path
+    def __init__(self, where: Path | str, store: Store, clock: Clock) -> None:
+        self.where = where
+        self.address = store.address
         self.clock = clock
-        self.write = write
-        self._connection = connection
+        self.write = store.write
+        self._store = store
         self._lock = threading.RLock()
         self._depth = 0
-        self._begun = False
         self._pending: list[dict[str, Any]] = []
-        self._doomed: StorageRefused | None = None
-        self._seq, self._hash = self._stored_head()
+        self._doomed: TrialkitError | None = None
+        self._seq, self._hash = store.head()
 
     @classmethod
-    def create(cls, path: Path, clock: Clock) -> Record:
-        """Create an empty record at `path`.
+    def create(cls, where: Path | str, clock: Clock) -> Record:
+        """Create an empty record at `where`: a path, or the URL of an empty database.
 
         Raises
         ------
         UsageError
             If the file exists.
+        Duplicate
+            If the database holds a study.
         StorageRefused
-            If the disk is full or read-only.
+            If the disk is full or read-only, or the database refuses.
         """
-        if path.exists():
-            raise UsageError(f"{path} exists already.", remedy="Give a new folder.")
-        return cls(path, create_store(path), clock, write=True)
+        if isinstance(where, str):
+            return cls(where, postgres.create(where), clock)
+        if where.exists():
+            raise UsageError(f"{where} exists already.", remedy="Give a new folder.")
+        return cls(where, sqlite.create(where), clock)
 
     @classmethod
-    def open(cls, path: Path, *, write: bool, clock: Clock) -> Record:
-        """Open the record at `path`; see `trialkit.record.schema.open_store` for the errors."""
-        return cls(path, open_store(path, write=write), clock, write=write)
+    def open(cls, where: Path | str, *, write: bool, clock: Clock) -> Record:
+        """Open the record at a path or a database URL.
+
+        Errors are those of `trialkit.record.sqlite.open_file` and
+        `trialkit.record.postgres.open_url`.
+        """
+        if isinstance(where, str):
+            return cls(where, postgres.open_url(where, write=write), clock)
+        return cls(where, sqlite.open_file(where, write=write), clock)
 
     def __enter__(self) -> Record:
         """Return the record itself."""
@@ -88,11 +102,16 @@ class Record:
     def head(self) -> tuple[int, str]:
         """Number and hash of the last event; ``(0, "0" * 64)`` while there is none.
 
-        A record opened for reading looks again each time, so that it follows a writer.
+        Outside a batch it is looked up each time, so that it follows other writers.
         """
-        if not self.write:
-            self._seq, self._hash = self._stored_head()
-        return self._seq, self._hash
+        with self._lock:
+            if self._depth == 0:
+                self._seq, self._hash = self._store.head()
+            return self._seq, self._hash
+
+    def durability(self) -> dict[str, str]:
+        """Return the settings of the store that make a commit durable."""
+        return self._store.durability()
 
     def append(
         self,
@@ -110,10 +129,6 @@ class Record:
         StorageRefused
             If the record is open for reading, or the disk refused; nothing was kept.
         """
-        if not self.write:
-            raise StorageRefused(
-                f"{self.path}: open for reading only.", remedy="Open the study with write=True."
-            )
         with self.batch():
             fields: dict[str, Any] = {
                 "seq": self._seq + 1,
@@ -145,12 +160,25 @@ class Record:
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Commit every append inside together, with one sync to disk.
+        """Hold the writers' lock and commit every append inside together, with one sync to disk.
 
         A batch inside a batch joins the outer one. Where one ends by an exception, its own
         appends are taken back, those of batches inside it included.
+
+        Raises
+        ------
+        StudyBusy
+            If another process writes for longer than ten seconds.
+        StorageRefused
+            If the record is open for reading, or the store refused; nothing was kept.
         """
+        if not self.write:
+            raise StorageRefused(
+                f"{self.address}: open for reading only.", remedy="Open the study with write=True."
+            )
         with self._lock:
+            if self._depth == 0:
+                self._start()
             seq, digest = self._seq, self._hash
             self._depth += 1
             try:
@@ -163,16 +191,20 @@ class Record:
             finally:
                 self._depth -= 1
 
+    def _start(self) -> None:
+        """Take the writers' lock and continue from the head as it is now."""
+        try:
+            self._seq, self._hash = self._store.begin()
+        except BaseException:
+            self._store.rollback()
+            raise
+
     def _flush(self) -> None:
         if not self._pending:
             return
         try:
-            with storage_guard(self.path):
-                if not self._begun:
-                    self._connection.exec_driver_sql("BEGIN IMMEDIATE")
-                    self._begun = True
-                self._connection.execute(_INSERT, self._pending)
-        except StorageRefused as error:
+            self._store.insert(self._pending)
+        except TrialkitError as error:
             self._doomed = error  # whoever catches it, the outermost batch cannot be committed
             raise
         self._pending = []
@@ -181,28 +213,16 @@ class Record:
         if self._doomed is not None:
             raise self._doomed
         self._flush()
-        if self._begun:
-            with storage_guard(self.path):
-                self._connection.exec_driver_sql("COMMIT")
-        self._begun = False
+        self._store.commit()
 
     def _take_back(self, seq: int, digest: str) -> None:
         """Return to the state in which `seq` was the last event."""
         if self._depth == 1:
             self._pending, self._doomed = [], None
-            if self._begun:
-                self._begun = False
-                raw = self._connection.connection.dbapi_connection
-                if raw is not None and getattr(raw, "in_transaction", False):
-                    self._connection.exec_driver_sql("ROLLBACK")
+            self._store.rollback()
         else:
             self._pending = [row for row in self._pending if row["seq"] <= seq]
         self._seq, self._hash = seq, digest
-
-    def _stored_head(self) -> tuple[int, str]:
-        query = sa.select(events.c.seq, events.c.hash).order_by(events.c.seq.desc()).limit(1)
-        rows = self._fetch(query)
-        return (int(rows[0][0]), str(rows[0][1])) if rows else (0, GENESIS)
 
     def read(
         self, kinds: Iterable[str] | None = None, subject: str | None = None, after: int = 0
@@ -250,8 +270,8 @@ class Record:
             yield decode(row["body"], row["hash"])
 
     def _fetch(self, query: sa.Select[Any]) -> list[Any]:
-        with self._lock, storage_guard(self.path):
-            return list(self._connection.execute(query))
+        with self._lock:
+            return self._store.fetch(query)
 
     def verify(self, anchors: Mapping[int, str] | None = None) -> ChainReport:
         """Check the whole chain as it is stored; see `trialkit.record.chain.check_chain`.
@@ -277,11 +297,8 @@ class Record:
     @property
     def last_given(self) -> int:
         """The highest number that was ever stored, also where its row is gone."""
-        with self._lock, storage_guard(self.path):
-            number = self._connection.exec_driver_sql(
-                "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
-            ).scalar()
-        return int(number or 0)
+        with self._lock:
+            return self._store.last_given()
 
     def export(self, path: Path) -> None:
         """Write all events to `path`, one JSON object a line: ``{"body": text, "hash": hex}``.
@@ -291,17 +308,14 @@ class Record:
         StorageRefused
             If the disk is full or read-only; no part of the file was kept.
         """
-        query = sa.select(events.c.seq, *_TEXT).order_by(events.c.seq)
-        rows = self._fetch(query)
-        lines = [canonical_json({"body": body, "hash": digest}) + "\n" for _, body, digest in rows]
-        with storage_guard(path):
-            write_durably(path, "".join(lines).encode())
+        with storage_guard(path), durable_stream(path) as stream:
+            for row in self._rows():
+                body = row.body.decode(errors="surrogateescape")
+                stream.write((canonical_json({"body": body, "hash": row.hash}) + "\n").encode())
 
     def close(self) -> None:
-        """Close the file; a second call does nothing."""
-        if not self._connection.closed:
-            self._connection.close()
-            self._connection.engine.dispose()
+        """Close the store; a second call does nothing."""
+        self._store.close()
 
 
 def read_export(path: Path) -> Iterator[Event]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from trialkit._canonical import sha256_file, write_durably
 from trialkit.errors import Duplicate, IntegrityError, StudyBusy, UnknownName
-from trialkit.record.schema import storage_guard
+from trialkit.record.storage import storage_guard
 
 SCHEMA = "trialkit.study/1"
 CONTENTS = "study.toml"

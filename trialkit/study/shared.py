@@ -111,7 +111,7 @@ def fold(record: Record) -> StudyState:
     report = record.verify()
     shown = "; ".join(str(finding) for finding in report.findings[:5]) or "it cannot be read"
     raise ChainBroken(
-        f"{record.path}: the record was altered: {shown}.",
+        f"{record.address}: the record was altered: {shown}.",
         remedy="Keep the folder as evidence, and restore the study from a copy.",
         findings=[str(finding) for finding in report.findings],
     )

@@ -22,7 +22,7 @@ from trialkit.record.chain import Event
 from trialkit.record.events import Record
 from trialkit.record.kinds import Payload, StudyCreated, UserAdded
 from trialkit.record.roles import ENTRY, NEEDED, permissions_of, roles_with
-from trialkit.record.schema import storage_guard
+from trialkit.record.storage import storage_guard
 from trialkit.record.sign import KeyStore, check_user
 from trialkit.record.state import ParticipantState, StudyState
 from trialkit.study.design import Design, unknown_name

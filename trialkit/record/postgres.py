@@ -1,0 +1,227 @@
+"""The record in PostgreSQL: append-only by trigger and by grants, one database a study.
+
+Everything lies in the schema ``trialkit``. A trigger that runs with the owner's rights accepts
+an event only if it continues the chain, and keeps the last number and hash in ``given``, which
+no writer can change otherwise. Three group roles hold the grants: ``trialkit_read`` (the
+events), ``trialkit_write`` (add events) and ``trialkit_allocation`` (the concealed lists); a
+person's login role is a member of those that the role in the study needs. None of them may
+update, delete or truncate.
+
+``fsync`` and ``full_page_writes`` must be on and ``synchronous_commit`` on or stronger: this is
+asserted when the record is opened, so that what was committed survives a power cut.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from trialkit.errors import Duplicate, IntegrityError, MissingTool, StorageRefused, UnknownName
+from trialkit.record.roles import permissions_of
+from trialkit.record.schema import SCHEMA_VERSION
+from trialkit.record.storage import storage_guard
+from trialkit.record.store import Store
+
+OLDEST_SERVER = 150000
+BUSY_MS = 10_000
+LOCK = 0x746B6974  # "tkit"
+GROUPS = ("trialkit_read", "trialkit_write", "trialkit_allocation")
+
+_SCHEMA = f"""
+CREATE SCHEMA trialkit;
+CREATE TABLE trialkit.form (version integer NOT NULL);
+INSERT INTO trialkit.form VALUES ({SCHEMA_VERSION});
+CREATE TABLE trialkit.events (
+    seq bigint PRIMARY KEY, kind text NOT NULL, at text NOT NULL, subject text,
+    body text NOT NULL, hash text NOT NULL);
+CREATE INDEX events_by_kind ON trialkit.events (kind, seq);
+CREATE INDEX events_by_subject ON trialkit.events (subject, seq);
+CREATE TABLE trialkit.given (seq bigint NOT NULL, hash text NOT NULL);
+INSERT INTO trialkit.given VALUES (0, repeat('0', 64));
+CREATE FUNCTION trialkit.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'the record is append-only'; END $$;
+CREATE FUNCTION trialkit.continue_chain() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = trialkit, pg_temp AS $$
+DECLARE last given%ROWTYPE;
+BEGIN
+    SELECT * INTO last FROM given FOR UPDATE;
+    IF NEW.seq <> last.seq + 1 OR (NEW.body::json ->> 'prev') IS DISTINCT FROM last.hash
+       OR NEW.hash <> encode(sha256(convert_to(NEW.body, 'UTF8')), 'hex') THEN
+        RAISE EXCEPTION 'the record is append-only: event % does not follow event %',
+            NEW.seq, last.seq;
+    END IF;
+    UPDATE given SET seq = NEW.seq, hash = NEW.hash;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER events_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON trialkit.events
+    FOR EACH STATEMENT EXECUTE FUNCTION trialkit.refuse();
+CREATE TRIGGER events_in_sequence BEFORE INSERT ON trialkit.events
+    FOR EACH ROW EXECUTE FUNCTION trialkit.continue_chain();
+"""
+_GRANTS = """
+DO $$ DECLARE name text; BEGIN
+    FOREACH name IN ARRAY ARRAY['trialkit_read', 'trialkit_write', 'trialkit_allocation'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+        END IF;
+    END LOOP;
+END $$;
+REVOKE ALL ON SCHEMA trialkit FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA trialkit FROM PUBLIC;
+GRANT USAGE ON SCHEMA trialkit TO trialkit_read, trialkit_write, trialkit_allocation;
+GRANT SELECT ON trialkit.events, trialkit.given, trialkit.form TO trialkit_read, trialkit_write;
+GRANT INSERT ON trialkit.events TO trialkit_write;
+"""
+
+
+class PostgresStore(Store):
+    """A record in a PostgreSQL database."""
+
+    def durability(self) -> dict[str, str]:
+        """Return ``fsync``, ``full_page_writes`` and ``synchronous_commit``."""
+        names = ("fsync", "full_page_writes", "synchronous_commit")
+        with storage_guard(self.address):
+            return {
+                name: str(self.connection.exec_driver_sql(f"SHOW {name}").scalar_one())
+                for name in names
+            }
+
+    def last_given(self) -> int:
+        """Return the highest number that was ever stored, also where its row is gone."""
+        with storage_guard(self.address):
+            found = self.connection.exec_driver_sql("SELECT seq FROM trialkit.given").scalar()
+        return int(found or 0)
+
+    def _begin(self) -> None:
+        self.connection.exec_driver_sql("BEGIN")
+        self.connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+
+    def _in_transaction(self, raw: Any) -> bool:
+        return raw.info.transaction_status != 0
+
+
+def groups_of(role: str) -> list[str]:
+    """Return the group roles of the database that a role of the study needs."""
+    held = permissions_of(role)
+    groups = ["trialkit_read", "trialkit_write"] if held else []
+    return groups + (["trialkit_allocation"] if held & {"see_allocation", "unblind"} else [])
+
+
+def create(url: str) -> PostgresStore:
+    """Make the record in an empty database and return its store.
+
+    Raises
+    ------
+    Duplicate
+        If the database holds a study.
+    StorageRefused
+        If the server refuses, or would not keep what it acknowledged.
+    MissingTool
+        If psycopg is not installed.
+    """
+    store = _connect(url, write=True)
+    try:
+        with storage_guard(store.address):
+            run = store.connection.exec_driver_sql
+            run("BEGIN")
+            run(f"SELECT pg_advisory_xact_lock({LOCK})")
+            if run("SELECT to_regnamespace('trialkit') IS NOT NULL").scalar_one():
+                run("ROLLBACK")
+                raise Duplicate(
+                    f"{store.address} holds a study already.", remedy="Give an empty database."
+                )
+            raw: Any = store.connection.connection.dbapi_connection
+            raw.execute(_SCHEMA + _GRANTS)
+            run("COMMIT")
+        _assert_sound(store)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def open_url(url: str, *, write: bool) -> PostgresStore:
+    """Open the record of a database.
+
+    Raises
+    ------
+    UnknownName
+        If the database holds no study.
+    IntegrityError
+        If it is of a later version.
+    StorageRefused
+        If the server refuses, or would not keep what it acknowledged.
+    MissingTool
+        If psycopg is not installed.
+    """
+    store = _connect(url, write=write)
+    try:
+        _assert_sound(store)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _assert_sound(store: PostgresStore) -> None:
+    run = store.connection.exec_driver_sql
+    with storage_guard(store.address):
+        server = int(run("SHOW server_version_num").scalar_one())
+        there = run("SELECT to_regclass('trialkit.form') IS NOT NULL").scalar_one()
+        version = int(run("SELECT version FROM trialkit.form").scalar_one()) if there else None
+    if version is None:
+        raise UnknownName(
+            f"{store.address}: no record here.", remedy="Give the database of a study."
+        )
+    if version > SCHEMA_VERSION:
+        raise IntegrityError(
+            f"{store.address}: not a record that this version reads (schema {version}).",
+            remedy="Use the version of trialkit that wrote it, or a later one.",
+        )
+    found = store.durability()
+    good = ("on", "remote_apply", "remote_write", "local")
+    if server < OLDEST_SERVER or found["fsync"] != "on" or found["full_page_writes"] != "on":
+        ok = False
+    else:
+        ok = found["synchronous_commit"] in good
+    if not ok:
+        said = ", ".join(f"{name} {value}" for name, value in found.items())
+        raise StorageRefused(
+            f"{store.address}: server {server // 10000}, {said}.",
+            remedy="Use PostgreSQL 15 or later with fsync, full_page_writes and "
+            "synchronous_commit on.",
+        )
+
+
+def shown(url: str) -> str:
+    """Return a database URL without its password."""
+    return sa.make_url(url).render_as_string(hide_password=True)
+
+
+def _connect(url: str, *, write: bool) -> PostgresStore:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise MissingTool(
+            "a study in PostgreSQL needs psycopg.",
+            remedy="Install it: pip install 'trialkit[postgres]'.",
+        ) from error
+    target = sa.make_url(url).set(drivername="postgresql")
+    plain = target.render_as_string(hide_password=False)
+    settings = f"-c search_path=trialkit -c lock_timeout={BUSY_MS}"
+    if not write:
+        settings += " -c default_transaction_read_only=on"
+
+    def dial() -> psycopg.Connection[Any]:
+        return psycopg.connect(plain, autocommit=True, connect_timeout=10, options=settings)
+
+    engine = sa.create_engine("postgresql+psycopg://", creator=dial, poolclass=NullPool)
+    with storage_guard(shown(url)):
+        try:
+            return PostgresStore(engine, shown(url), write=write)
+        except DBAPIError:
+            engine.dispose()
+            raise

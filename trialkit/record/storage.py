@@ -1,0 +1,60 @@
+"""What a disk or a database that refuses to write is called, and what to do about it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError
+
+from trialkit.errors import StorageRefused, StudyBusy, TrialkitError
+
+_BUSY = ("database is locked", "database table is locked", "lock timeout", "lock_not_available")
+
+
+@contextmanager
+def storage_guard(where: Path | str) -> Iterator[None]:
+    """Turn the faults of a full, read-only, locked or failing store into errors of the tree.
+
+    Raises
+    ------
+    StorageRefused
+        If the disk or the database refused.
+    StudyBusy
+        If another process wrote for longer than we wait.
+    """
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        raise storage_refused(where, str(getattr(error, "orig", error))) from error
+    except OSError as error:
+        raise storage_refused(where, error.strerror or str(error)) from error
+
+
+def storage_refused(where: Path | str, what: str) -> TrialkitError:
+    """Return the error for `what` the store said about `where`, with the remedy that fits."""
+    what = what.strip().splitlines()[0] if what.strip() else "refused"
+    lowered = what.lower()
+    if any(text in lowered for text in _BUSY):
+        return StudyBusy(
+            f"{where}: another process is writing and did not end in time.",
+            remedy="Repeat the step; nothing of it was kept.",
+        )
+    if "full" in lowered or "no space" in lowered or "too large" in lowered:
+        remedy = "Free space on the disk and repeat the step; nothing of it was kept."
+    elif "disk i/o error" in lowered:
+        remedy = (
+            "Look for a full disk, a limit on the size of files or a failing disk, and repeat "
+            "the step; nothing of it was kept."
+        )
+    elif "append-only" in lowered:
+        remedy = "Correct by a new event; nothing in the record is changed or removed."
+    elif ("read" in lowered and "only" in lowered) or "denied" in lowered or "unable" in lowered:
+        remedy = "Make the folder writable, or open the study with write=False to read it."
+    elif "connection" in lowered or "password" in lowered or "could not translate" in lowered:
+        remedy = "Check that the database server runs, and the address, user and password."
+    else:
+        remedy = "Check the disk and repeat the step; nothing of it was kept."
+    return StorageRefused(f"{where}: {what}.", remedy=remedy, path=str(where))

@@ -1,0 +1,106 @@
+"""A store of events: one connection to a database, and the writers' lock of its record.
+
+`trialkit.record.sqlite` and `trialkit.record.postgres` give the two stores; everything that
+is the same on both is here. Transactions are begun and ended by hand: a writer takes the lock,
+reads the head, adds, and commits, so that two processes never build two chains.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from trialkit.record.schema import events
+from trialkit.record.storage import storage_guard
+
+GENESIS_HEAD = (0, "0" * 64)
+_HEAD = sa.select(events.c.seq, events.c.hash).order_by(events.c.seq.desc()).limit(1)
+_INSERT = sa.insert(events)
+
+
+class Store(ABC):
+    """One open connection; use `trialkit.record.open.open_store`.
+
+    Attributes
+    ----------
+    address : str
+        A path, or a URL without its password; for messages.
+    write : bool
+    """
+
+    def __init__(self, engine: sa.Engine, address: str, *, write: bool) -> None:
+        self.address = address
+        self.write = write
+        self._engine = engine
+        self.connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+    @abstractmethod
+    def durability(self) -> dict[str, str]:
+        """Return the settings that make a commit durable, as the database states them."""
+
+    @abstractmethod
+    def last_given(self) -> int:
+        """Return the highest number that was ever stored, also where its row is gone."""
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Begin a transaction that holds the writers' lock."""
+
+    def begin(self) -> tuple[int, str]:
+        """Begin a transaction, take the writers' lock, and return the head.
+
+        Raises
+        ------
+        StudyBusy
+            If another process holds the lock for too long.
+        """
+        with storage_guard(self.address):
+            self._begin()
+        return self.head()
+
+    def head(self) -> tuple[int, str]:
+        """Return number and hash of the last event."""
+        rows = self.fetch(_HEAD)
+        return (int(rows[0][0]), str(rows[0][1])) if rows else GENESIS_HEAD
+
+    def insert(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Add rows of `trialkit.record.schema.events` inside the transaction."""
+        with storage_guard(self.address):
+            self.connection.execute(_INSERT, rows)
+
+    def commit(self) -> None:
+        """End the transaction; when this returns its events are on disk."""
+        with storage_guard(self.address):
+            self.connection.exec_driver_sql("COMMIT")
+
+    def rollback(self) -> None:
+        """Take the transaction back, also after an error that closed the connection."""
+        if self.connection.invalidated:  # the database took it back with the connection
+            self.connection.rollback()
+            return
+        raw = self.connection.connection.dbapi_connection
+        if raw is not None and self._in_transaction(raw):
+            self.connection.exec_driver_sql("ROLLBACK")
+
+    @abstractmethod
+    def _in_transaction(self, raw: Any) -> bool:
+        """Return True where a transaction is open."""
+
+    def fetch(self, query: sa.Select[Any]) -> list[Any]:
+        """Return the rows of a query."""
+        with storage_guard(self.address):
+            return list(self.connection.execute(query))
+
+    @property
+    def closed(self) -> bool:
+        """True after `close`."""
+        return self.connection.closed
+
+    def close(self) -> None:
+        """Close the connection; a second call does nothing."""
+        if not self.connection.closed:
+            self.connection.close()
+            self._engine.dispose()
