@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from device_interface.conformance.links import BenchLink
+from device_interface.conformance.links import BenchLink, Lateness, with_children
 from device_interface.conformance.model import Deviates, NotJudged
 from device_interface.conformance.rig import Rig
 from device_interface.contract import Capability
@@ -31,10 +31,27 @@ class Bench:
     soak_s : float or None
         How long the soak lasts, in simulated seconds where the device allows lockstep; None
         is 45 minutes there and one minute elsewhere.
+    capability : Capability or None
+        Where the descriptor is known already.
+
+    Attributes
+    ----------
+    timed : bool
+        True where the check that runs has used a device in real time.
+    late_s : float
+        How late this machine was when something was seen that the check uses again.
+    kept : dict
+        What checks have seen and others use again.
     """
 
     def __init__(
-        self, name: str, options: Mapping[str, Any], folder: Path, *, soak_s: float | None = None
+        self,
+        name: str,
+        options: Mapping[str, Any],
+        folder: Path,
+        *,
+        soak_s: float | None = None,
+        capability: Capability | None = None,
     ) -> None:
         self.name = name
         self.options = dict(options)
@@ -43,7 +60,11 @@ class Bench:
         self._kept: dict[bool, Rig] = {}
         self._opened: list[Rig] = []
         self._boxes = 0
-        self._capability: Capability | None = None
+        self._capability = capability
+        self._guests: list[int] = []
+        self.timed = False
+        self.late_s = 0.0
+        self.kept: dict[str, Any] = {}
 
     @property
     def capability(self) -> Capability:
@@ -54,6 +75,14 @@ class Bench:
     def soak_s(self) -> float:
         """How long the soak lasts."""
         return self._soak_s or (2700.0 if self.capability.lockstep else 60.0)
+
+    def another(self, number: int) -> Bench:
+        """Return one more bench for the same device, to be used at the same time."""
+        folder = self.folder / f"bench-{number}"
+        folder.mkdir()
+        return Bench(
+            self.name, self.options, folder, soak_s=self._soak_s, capability=self._capability
+        )
 
     def open(
         self,
@@ -79,6 +108,7 @@ class Bench:
                 raise
             raise NotJudged(f"the driver takes no option {', '.join(extra)}") from error
         rig = Rig(link)
+        self.timed = self.timed or rig.real_time
         self._opened.append(rig)
         if self._capability is None and not extra:
             self._capability = rig.capability
@@ -100,7 +130,7 @@ class Bench:
         return link
 
     def rig(self, *, real_time: bool = False) -> Rig:
-        """Return a device in DISARMED; the same one as before where that can be brought there.
+        """Return a device in DISARMED; the same one as before where it can be armed again.
 
         Raises
         ------
@@ -110,7 +140,8 @@ class Bench:
         kept = self._kept.pop(real_time, None)
         if kept is not None:
             kept.link.muted = False
-            if kept.rest():
+            self.timed = self.timed or kept.real_time
+            if kept.rest() and not kept.link.preflight():
                 self._kept[real_time] = kept
                 return kept
             kept.link.close()
@@ -134,14 +165,32 @@ class Bench:
         self._boxes += 1
         return self.folder / f"black-box-{self._boxes}.jsonl"
 
+    def watch(self, pid: int) -> None:
+        """Count a process that the check has started as one of the device's, until it ends."""
+        self.timed = True
+        self._guests.append(pid)
+
+    def processes(self) -> list[int]:
+        """Return the ids of the processes whose delays are not the device's doing."""
+        own = [rig.link.pid for rig in (*self._opened, *self._kept.values())]
+        return [pid for first in (*own, *self._guests) for pid in with_children(first)]
+
+    def lateness(self) -> Lateness:
+        """Return what measures how late this machine is, the device's processes included."""
+        return Lateness(self.processes)
+
     def end_check(self) -> None:
         """Close what the check opened for itself."""
+        self.timed = False
+        self.late_s = 0.0
+        self._guests.clear()
         while self._opened:
             self._opened.pop().link.close()
 
     def close(self) -> None:
-        """Close everything."""
+        """Close everything, and forget what was seen."""
         self.end_check()
+        self.kept.clear()
         while self._kept:
             self._kept.popitem()[1].link.close()
 

@@ -71,7 +71,7 @@ def parameters_declared(bench: Bench) -> str:
     twice = [n for n, k in Counter(p.name for p in parameters).items() if k > 1]
     problems += [f"{name} is declared twice" for name in twice]
     if not parameters:
-        problems.append("no parameter is declared")
+        raise NotJudged("the device has no parameter: nothing can be set")
     return _none(problems, f"{len(parameters)} parameters")
 
 

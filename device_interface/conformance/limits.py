@@ -32,7 +32,10 @@ def _all_refused(rig: Rig, cases: Iterable[tuple[Mapping[str, Any], Mapping[str,
 
 
 def _parameters(bench: Bench) -> tuple[Parameter, ...]:
-    return bench.capability.parameters
+    found = bench.capability.parameters
+    if not found:
+        raise NotJudged("the device has no parameter")
+    return found
 
 
 @GROUP.check()
@@ -89,22 +92,22 @@ def rate_out_of_range(bench: Bench) -> str:
 @GROUP.check()
 def limits_accepted(bench: Bench) -> str:
     """The declared limits themselves are accepted."""
-    rig = bench.rig()
+    parameters, rig = _parameters(bench), bench.rig()
     token = rig.link.arm()
-    for p in rig.capability.parameters:
+    for p in parameters:
         for value in (p.minimum, p.maximum, p.rest):
             try:
                 rig.apply({p.name: value}, token)
             except DeviceRefused as error:
                 raise Deviates(f"{p.name} = {value}: {error}") from error
-    return f"{len(rig.capability.parameters)} parameters at both limits"
+    return f"{len(parameters)} parameters at both limits"
 
 
 @GROUP.check(needs=("over-range",))
 def refused_whole(bench: Bench) -> str:
     """A command with one bad value changes nothing, also where a good value comes first."""
     rig = bench.rig()
-    first, *others = rig.capability.parameters
+    first, *others = _parameters(bench)
     if not others:
         raise NotJudged("the device has one parameter")
     channel = _shown_by(rig, first)

@@ -40,6 +40,8 @@ class Check:
         What a person does instead where the device offers no injection of faults.
     slow : bool
         Takes real seconds or minutes; left out of a quick run.
+    one_bench : bool
+        See `Group`.
     """
 
     id: str
@@ -48,6 +50,7 @@ class Check:
     needs: tuple[str, ...] = ()
     by_hand: str = ""
     slow: bool = False
+    one_bench: bool = False
 
     @property
     def group(self) -> str:
@@ -65,6 +68,10 @@ class Outcome:
         What the device did; for ``not_applicable`` the reason.
     begun_s, seconds : float
         When it began after the start of the kit, and how long it took.
+    tries : int
+        More than 1 where it failed while this machine was late, and was done again.
+    late_s : float
+        How late this machine was in the last try, see `links.Lateness`.
     """
 
     check: Check
@@ -72,6 +79,8 @@ class Outcome:
     observed: str
     begun_s: float
     seconds: float
+    tries: int = 1
+    late_s: float = 0.0
 
 
 class Group:
@@ -81,11 +90,14 @@ class Group:
     ----------
     name, title : str
         Name in ids and on the command line; title in tables.
+    one_bench : bool
+        Its checks share what they have seen, and so need one bench.
     """
 
-    def __init__(self, name: str, title: str) -> None:
+    def __init__(self, name: str, title: str, *, one_bench: bool = False) -> None:
         self.name = name
         self.title = title
+        self.one_bench = one_bench
         self.checks: list[Check] = []
 
     def check(
@@ -119,5 +131,5 @@ class Group:
     ) -> None:
         """Add a check whose id ends in `name`."""
         full = tuple(n if "." in n else f"{self.name}.{n}" for n in needs)
-        check = Check(f"{self.name}.{name}", requirement, run, full, by_hand, slow)
+        check = Check(f"{self.name}.{name}", requirement, run, full, by_hand, slow, self.one_bench)
         self.checks.append(check)

@@ -53,6 +53,7 @@ def record_of(result: KitResult) -> dict[str, Any]:
         "machine": {"python": platform.python_version(), "platform": platform.platform()},
         "quick": result.quick,
         "soak_s": result.soak_s,
+        "at_once": result.at_once,
         "summary": {
             verdict: result.count(verdict) for verdict in ("passed", "failed", "not_applicable")
         },
@@ -64,6 +65,8 @@ def record_of(result: KitResult) -> dict[str, Any]:
                 "observed": o.observed,
                 "begun_s": o.begun_s,
                 "seconds": o.seconds,
+                "tries": o.tries,
+                "late_s": o.late_s,
             }
             for o in result.outcomes
         ],

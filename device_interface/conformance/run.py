@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,12 +24,13 @@ from device_interface.conformance import (
     watchdog,
 )
 from device_interface.conformance.bench import Bench
-from device_interface.conformance.model import Check, Deviates, Group, NotJudged, Outcome
+from device_interface.conformance.model import Check, Group, Outcome
+from device_interface.conformance.work import OPENS, Work
 from device_interface.contract import Capability
 from trialkit._clock import RealClock
-from trialkit.errors import TrialkitError, UnknownName, UsageError
+from trialkit.errors import UnknownName, UsageError
 
-KIT_VERSION = "1"
+KIT_VERSION = "2"
 GROUPS: tuple[Group, ...] = tuple(
     module.GROUP
     for module in (
@@ -48,7 +48,6 @@ GROUPS: tuple[Group, ...] = tuple(
         soak,
     )
 )
-_OPENS = "identity.opens"
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,8 @@ class KitResult:
         Checks that take real seconds or minutes were left out.
     soak_s : float or None
         Length of the soak.
+    at_once : int
+        Devices that were checked at the same time.
     """
 
     name: str
@@ -80,6 +81,7 @@ class KitResult:
     ended: datetime
     quick: bool
     soak_s: float | None
+    at_once: int = 1
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
@@ -103,6 +105,7 @@ def run_kit(
     groups: Collection[str] | None = None,
     quick: bool = False,
     soak_s: float | None = None,
+    at_once: int = 1,
     progress: Callable[[Check, Outcome | None], None] | None = None,
 ) -> KitResult:
     """Run the kit on a driver, each device in a process of its own.
@@ -119,13 +122,17 @@ def run_kit(
         Leave out the checks that take real seconds or minutes.
     soak_s : float or None
         Length of the soak in s; None is 45 minutes in lockstep, one minute elsewhere.
+    at_once : int
+        Check so many devices at the same time, each in its own processes: of a simulated
+        device there can be more than one, and most checks wait.
     progress : callable
         Called before a check with None and after it with its outcome.
 
     Raises
     ------
     UnknownName, UsageError
-        If there is no such driver or group, or the driver does not take the options.
+        If there is no such driver or group, or the driver does not take the options; if a
+        device that is not simulated should be opened more than once.
     """
     wanted = set(group_names() if groups is None else groups)
     if unknown := wanted - set(group_names()):
@@ -133,58 +140,25 @@ def run_kit(
             f"no group {', '.join(sorted(unknown))}.",
             remedy=f"Use of: {', '.join(group_names())}.",
         )
-    clock, begin = RealClock(), time.monotonic()
+    checks = [c for g in GROUPS for c in g.checks if c.group in wanted or c.id == OPENS]
+    clock = RealClock()
     started = clock.now()
-    outcomes: list[Outcome] = []
-    passed: set[str] = set()
     with tempfile.TemporaryDirectory(prefix="trialkit-check-") as folder:
-        bench = Bench(name, options or {}, Path(folder), soak_s=soak_s)
+        first = Bench(name, options or {}, Path(folder), soak_s=soak_s)
+        work = Work(checks, quick=quick, progress=progress)
         try:
-            for check in (c for g in GROUPS for c in g.checks):
-                if check.group not in wanted and check.id != _OPENS:
-                    continue
-                if progress is not None:
-                    progress(check, None)
-                outcome = _judged(bench, check, passed, begin, quick=quick)
-                outcomes.append(outcome)
-                if outcome.verdict == "passed":
-                    passed.add(check.id)
-                if progress is not None:
-                    progress(check, outcome)
+            work.judge(first, checks[0])
+            capability = first.capability if OPENS in work.passed else None
+            if at_once > 1 and capability is not None and not capability.simulated:
+                raise UsageError(
+                    "a device that is not simulated is there once.", remedy="Leave out --at-once."
+                )
+            work.together(first, at_once)
         finally:
-            bench.close()
-        capability = bench.capability if _OPENS in passed else None
-        length = bench.soak_s if capability is not None else None
+            first.close()
+        length = first.soak_s if capability is not None else None
+    ended = clock.now()
+    given = dict(options or {})
     return KitResult(
-        name, dict(options or {}), capability, tuple(outcomes), started, clock.now(), quick, length
+        name, given, capability, work.outcomes(), started, ended, quick, length, at_once
     )
-
-
-def _judged(bench: Bench, check: Check, passed: set[str], begin: float, *, quick: bool) -> Outcome:
-    at = time.monotonic()
-    missing = [n for n in check.needs if n not in passed]
-    if check.id != _OPENS and _OPENS not in passed:
-        missing = [_OPENS]
-    try:
-        if quick and check.slow:
-            raise NotJudged("left out of a quick run")
-        if missing:
-            raise NotJudged(f"not judged, because {missing[0]} did not pass")
-        observed, verdict = check.run(bench), "passed"
-    except NotJudged as why:
-        reason = f"{why}. By hand: {check.by_hand}" if check.by_hand and not missing else str(why)
-        observed, verdict = reason, "not_applicable"
-    except Deviates as what:
-        observed, verdict = str(what), "failed"
-    except (UnknownName, UsageError) as error:
-        if check.id == _OPENS:
-            raise
-        observed, verdict = str(error), "failed"
-    except TrialkitError as error:
-        observed, verdict = str(error), "failed"
-    except Exception as error:  # what a driver answers may be of any type
-        observed, verdict = f"{type(error).__name__}: {error}", "failed"
-    finally:
-        bench.end_check()
-    seconds = time.monotonic() - at
-    return Outcome(check, verdict, observed, round(at - begin, 3), round(seconds, 3))  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from device_interface.conformance.bench import Bench, read_box, wait_for
-from device_interface.conformance.links import DeafLink, Lateness
+from device_interface.conformance.links import DeafLink
 from device_interface.conformance.model import Deviates, Group, NotJudged
 from device_interface.conformance.rig import BELT, Rig, S, Trace
 from device_interface.contract import DeviceState, StopCategory
@@ -57,7 +57,7 @@ def _stop_from(state: DeviceState, category: StopCategory) -> Callable[[Bench], 
         rig = bench.rig()
         # from the highest speed that the device has: the bound must hold there too
         before = into(rig, state, 1.0 if state is S.RUNNING else 0.6)
-        with Lateness() as late:
+        with bench.lateness() as late:
             rig.link.stop(category)
             bound = rig.bound_s(category)
             allowance = late.allowance_s if rig.real_time else 0.0
@@ -136,7 +136,7 @@ def _real(category: StopCategory) -> Callable[[Bench], str]:
     def run(bench: Bench) -> str:
         rig = bench.rig(real_time=True)
         _, before = rig.walk()
-        with Lateness() as late:
+        with bench.lateness() as late:
             rig.link.stop(category)
             rows = rig.pass_time(rig.bound_s(category) + 0.5)
             allowance = late.allowance_s
@@ -174,7 +174,7 @@ def reader_blocked(bench: Bench) -> str:
     rig.pass_blocks(min(20.0, max(2.0, seconds)))
     if not read_box(box)[-1]["moving"]:
         raise Deviates("the belt does not move")
-    with Lateness() as late:
+    with bench.lateness() as late:
         begin = time.monotonic_ns()
         rig.link.stop(1)
         bound = rig.bound_s(1)

@@ -48,7 +48,7 @@ def link_lost_to_device(bench: Bench) -> str:
     """
     rig = bench.rig(real_time=True)
     _, before = rig.walk(quick=True)
-    with Lateness() as late:
+    with bench.lateness() as late:
         rig.link.muted = True
         return _lost(rig, late, before, time.monotonic_ns())
 
@@ -58,7 +58,7 @@ def replayed_keepalive(bench: Bench) -> str:
     """An old keepalive that is sent again does not count."""
     rig = bench.rig(real_time=True)
     rig.walk(quick=True)
-    with Lateness() as late:
+    with bench.lateness() as late:
         rig.link.muted = True
         time.sleep(2 * KEEPALIVE_S)
         number = began = time.monotonic_ns()
@@ -103,7 +103,7 @@ def link_lost_from_device(bench: Bench) -> str:
     if not wait_for(lambda: _last(box).get("moving", False), 10.0):
         raise Deviates("the belt does not move")
     rig.pass_blocks(0.5)
-    with Lateness() as late:
+    with bench.lateness() as late:
         began = time.monotonic_ns()
         rig.link.stop(1)
         bound = rig.bound_s(1)
@@ -143,6 +143,7 @@ def sacrificial_host(
         device = int(host.stdout.readline() or 0)
         if not device:
             raise Deviates("the host of its own ended before the device walked")
+        bench.watch(device)
         yield host, device
     finally:
         host.kill()
@@ -167,7 +168,7 @@ def _gone(bench: Bench, number: signal.Signals) -> str:
         capability.stop_within_s.get(0, 0.0), capability.stop_within_s.get(1, 0.0)
     )
     with sacrificial_host(bench, box) as (host, device):
-        with Lateness() as late:
+        with bench.lateness() as late:
             began = time.monotonic_ns()
             host.send_signal(number)
             wait_for(lambda: not _last(box)["moving"], bound + 5.0)

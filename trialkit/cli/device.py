@@ -86,6 +86,9 @@ def check(
         float | None,
         typer.Option(help="Length of the soak, s; default 2700 in lockstep, else 60."),
     ] = None,
+    at_once: Annotated[
+        int, typer.Option(min=1, max=16, help="Simulated devices to check at the same time.")
+    ] = 1,
     out: Annotated[
         Path | None, typer.Option(help="Write the record here (with --study also there).")
     ] = None,
@@ -115,7 +118,13 @@ def check(
             opened = stack.enter_context(Study.open(study, actor=user))
             opened.require("session")
         result = run_kit(
-            name, options, groups=group or None, quick=quick, soak_s=soak_s, progress=_progress
+            name,
+            options,
+            groups=group or None,
+            quick=quick,
+            soak_s=soak_s,
+            at_once=at_once,
+            progress=_progress,
         )
         record = record_of(result)
         if opened is not None:
