@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trialkit.protocol.model import Parameter
+from trialkit.session import words as w
 from trialkit.session.adapt import Proposal, clamp
 from trialkit.session.program import Program
 from trialkit.session.schemes import Following, followings, means
@@ -97,6 +98,10 @@ class State:
     def means(self) -> dict[str, float]:
         """Time-weighted means of what was measured in the current block."""
         return means(self.sums)
+
+
+Effects = tuple[w.Effect, ...]
+Result = tuple[State, Effects]
 
 
 def changed(state: State, **changes: Any) -> State:
