@@ -151,11 +151,15 @@ class Channel:
 
 @dataclass(frozen=True)
 class Stream:
-    """A group of channels at one rate; ``rate_hz`` is None for one row a stride."""
+    """A group of channels at one rate; ``rate_hz`` is None for one row a stride.
+
+    A session ends where a stream that is `required` falls silent.
+    """
 
     name: str
     rate_hz: float | None
     channels: tuple[Channel, ...]
+    required: bool = False
 
     def index(self, name: str) -> int:
         """Return the column of the channel `name`.

@@ -85,11 +85,7 @@ class BesideStreams:
         """Return the other device's descriptor, with the streams that were found."""
         own = self._device.describe()
         found = [inlet.stream for inlet in self._inlets if inlet.stream is not None]
-        required = ", ".join(wanted.stream for wanted in self._wanted if wanted.required)
-        notes = {
-            "lsl_streams": ", ".join(stream.name for stream in found),
-            "lsl_required": required,
-        }
+        notes = {"lsl_streams": ", ".join(stream.name for stream in found)}
         return replace(
             own,
             streams=(*own.streams, *found, *self._status_streams(found)),

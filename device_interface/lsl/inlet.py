@@ -29,7 +29,7 @@ class WantedStream(BaseModel):
     name, type, source_id : str or None
         What it is found by; at least one.
     required : bool
-        Without it the device cannot be armed.
+        Without it the device cannot be armed, and a session ends where it falls silent.
     unit : str or None
         Of every channel, where the sender does not say.
     full_scale : float
@@ -152,7 +152,8 @@ class Inlet:
             Channel(one, unit, self.wanted.positive, -top, top)
             for one, (unit, _) in zip(channel_names(labels, name), si, strict=True)
         )
-        self.stream = Stream(name, info.nominal_srate() or None, channels)
+        rate_hz = info.nominal_srate() or None
+        self.stream = Stream(name, rate_hz, channels, self.wanted.required)
 
     def pull(self) -> Block | None:
         """Return the samples that have come, or None.

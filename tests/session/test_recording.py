@@ -26,13 +26,14 @@ class SplitLink(InProcessLink):
     """
 
     silent_after = 10**9
+    required = False
 
     def __init__(self, name: str, options: Any, clock: Any) -> None:
         super().__init__(name, {**options, "rate": "full"}, clock)
         whole = self.capability.streams[0]
         self._heart = whole.index("heart_rate_bpm")
         rest = tuple(c for c in whole.channels if c.name != "heart_rate_bpm")
-        physio = Stream("physio", 1.0, (whole.channels[self._heart],))
+        physio = Stream("physio", 1.0, (whole.channels[self._heart],), self.required)
         streams = (Stream(whole.name, whole.rate_hz, rest), physio)
         object.__setattr__(self.capability, "streams", streams)
 
@@ -103,12 +104,12 @@ def test_a_stream_that_falls_silent_ends_the_session_or_is_named(
     study: Study, split: type[SplitLink], monkeypatch: pytest.MonkeyPatch, required: bool
 ) -> None:
     monkeypatch.setattr(split, "silent_after", 20)
-    streams = ("physio",) if required else ()
+    monkeypatch.setattr(split, "required", required)
     course = study.protocols["ROBOTIC"]
     rules = [r for r in course.stop_rules if r.sign != "heart_rate_bpm"]
     changed = course.model_copy(update={"stop_rules": rules})
     monkeypatch.setitem(study.protocols, "ROBOTIC", changed)  # type: ignore[arg-type]
-    outcome = run_session(study, USUBJID, number=1, day=1, required_streams=streams)
+    outcome = run_session(study, USUBJID, number=1, day=1)
     named = [d for d in events(study, "deviation.raised") if d["category"] == "stream_silent"]
     if required:
         assert (outcome.status, outcome.code) == ("stopped_safety", "telemetry-gap")

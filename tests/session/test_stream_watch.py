@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -276,12 +277,13 @@ def test_required_is_what_rules_and_guards_look_at() -> None:
     streams = [MOTION, HEART, EMG]
 
     def required(**options: Any) -> set[str]:
-        watches = Summariser(streams, **options).watches
+        watches = Summariser(**{"streams": streams, **options}).watches
         return {name for name, watch in watches.items() if watch.required}
 
     assert required() == {"motion"}
     assert required(signs={"heart_rate_bpm", "rpe"}) == {"motion", "physio"}
-    assert required(required=["emg"]) == {"motion", "emg"}
+    emg = replace(EMG, required=True)
+    assert required(streams=[MOTION, HEART, emg]) == {"motion", "emg"}
 
 
 def test_silence_of_a_required_stream_is_a_gap_and_of_another_a_name() -> None:

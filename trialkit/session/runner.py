@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Literal
@@ -111,7 +111,6 @@ def run_session(
     operator: Operator | None = None,
     progress: Callable[[Progress], None] | None = None,
     reason: str | None = None,
-    required_streams: Sequence[str] = (),
 ) -> SessionOutcome:
     """Run a session of a participant from screening to sealed telemetry.
 
@@ -135,9 +134,6 @@ def run_session(
         Called with a `Progress` after each tick.
     reason : str, optional
         Why the session lies outside its window; recorded as a deviation.
-    required_streams : sequence of str
-        Streams of the device that the session cannot do without, besides those that its
-        rules and guards look at.
 
     Returns
     -------
@@ -163,7 +159,7 @@ def run_session(
                 f"the device is not ready: {'; '.join(problems)}.", remedy="Clear these first."
             )
         with study.batch() if rate == "stride" else contextlib.nullcontext():
-            run = _Run(study, usubjid, prepared, link, rate, operator, progress, required_streams)
+            run = _Run(study, usubjid, prepared, link, rate, operator, progress)
             return run.go(number, day, reason)
     finally:
         link.close()
@@ -181,7 +177,6 @@ class _Run:
         rate: Rate,
         operator: Operator | None,
         progress: Callable[[Progress], None] | None,
-        required_streams: Sequence[str],
     ) -> None:
         self._study = study
         self._usubjid = usubjid
@@ -195,7 +190,7 @@ class _Run:
         self._session = prepared.program.session
         signs = {rule.sign for rule in prepared.program.course.during}
         streams = link.capability.streams
-        self._summariser = Summariser(streams, signs, required_streams)
+        self._summariser = Summariser(streams, signs)
         self._token = 0
         self._n_events = 0
         self._told: list[Payload] = []

@@ -23,20 +23,17 @@ class Summariser:
 
     A channel is taken from the first stream that has it; those that none has are left out
     of the summary. Required are the first stream, the streams that give belt speed and
-    tracking error, and those that give one of `signs`: only their silence is a gap.
+    tracking error, those that give one of `signs`, and those that the device says are
+    required: only their silence is a gap.
 
     Parameters
     ----------
     streams : sequence of Stream
     signs : iterable of str
         Signs that a rule of the session looks at.
-    required : iterable of str
-        Names of streams that are required besides.
     """
 
-    def __init__(
-        self, streams: Sequence[Stream], signs: Iterable[str] = (), required: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, streams: Sequence[Stream], signs: Iterable[str] = ()) -> None:
         home: dict[str, str] = {}
         for stream in streams:
             for channel in stream.channels:
@@ -44,7 +41,7 @@ class Summariser:
         needed = {home[name] for name in (*_NEEDED, *signs) if name in home}
         if "step_asymmetry" in signs and "toe_clearance_m" in home:
             needed.add(home["toe_clearance_m"])
-        needed |= {streams[0].name, *required}
+        needed |= {streams[0].name, *(s.name for s in streams if s.required)}
         self.watches = {s.name: StreamWatch(s, required=s.name in needed) for s in streams}
         self._columns = {
             name: (stream, self.watches[stream].column[name]) for name, stream in home.items()
