@@ -23,6 +23,7 @@ app = typer.Typer(
 # One module a verb group; each has ``register(app)``.
 GROUPS: tuple[str, ...] = (
     "study",
+    "record",
     "participants",
     "protocol",
     "plan",

@@ -1,4 +1,4 @@
-"""Verbs of a study as a whole: ``init``, ``status``, ``user add``, ``record verify|export``."""
+"""Verbs of a study as a whole: ``init``, ``status`` and ``user add``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,6 @@ def register(app: typer.Typer) -> None:
     user.command("add")(user_add)
     user.callback()(lambda: None)  # keeps a group of one verb a group
     app.add_typer(user, name="user", help="People of a study.")
-    record = typer.Typer(no_args_is_help=True, help="The record of a study.")
-    record.command("verify")(record_verify)
-    record.command("export")(record_export)
-    app.add_typer(record, name="record")
 
 
 def init(
@@ -114,55 +110,3 @@ def user_add(
     key = f", key {added.fingerprint}" if added.fingerprint else ""
     data = {"user": name, "role": role, "name": added.name, "key_fingerprint": added.fingerprint}
     emit(data, f"{name} ({added.name}) is {role}{key}", as_json=as_json)
-
-
-def record_verify(
-    study: StudyOption,
-    anchors: Annotated[
-        list[str] | None,
-        typer.Option("--anchor", help="SEQ=HASH noted elsewhere, such as in a report; repeatable."),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Check every event of the record; exit status 4 and the place where it was altered."""
-    from trialkit._clock import RealClock
-    from trialkit.errors import ChainBroken
-    from trialkit.record import Record
-    from trialkit.study.files import RECORD
-
-    known = dict(_anchor(text) for text in anchors or [])
-    with Record.open(study / RECORD, write=False, clock=RealClock()) as record:
-        report = record.verify(known)
-    lines = [str(finding) for finding in report.findings]
-    lines.append(
-        f"{report.n} events, chain {'whole' if report.ok else 'BROKEN'}, head {report.head}"
-    )
-    emit(report.to_dict(), "\n".join(lines), as_json=as_json)
-    if not report.ok:
-        raise typer.Exit(ChainBroken.exit_status)
-
-
-def _anchor(text: str) -> tuple[int, str]:
-    from trialkit.errors import UsageError
-
-    seq, _, digest = text.partition("=")
-    if not seq.isdecimal() or len(digest) != 64:
-        raise UsageError(f"{text!r} is no anchor.", remedy="Give SEQ=HASH with 64 hex digits.")
-    return int(seq), digest.lower()
-
-
-def record_export(
-    path: Annotated[Path, typer.Argument(help="The file to write: one JSON object an event.")],
-    study: StudyOption,
-    as_json: JsonOption = False,
-) -> None:
-    """Write the whole record as JSON lines, each with the text of an event and its hash."""
-    from trialkit._clock import RealClock
-    from trialkit.record import Record
-    from trialkit.study.files import RECORD
-
-    with Record.open(study / RECORD, write=False, clock=RealClock()) as record:
-        record.export(path)
-        seq, digest = record.head
-    data = {"file": str(path), "events": seq, "head": digest}
-    emit(data, f"{seq} events to {path}, head {digest}", as_json=as_json)

@@ -6,6 +6,7 @@ A proof is one JSON file; it is checked without the record (`check_proof`).
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -124,17 +125,23 @@ def read_proof(data: Any, where: str) -> Proof:
     return validated(Proof, data, where)
 
 
-def check_proof(proof: Proof, key: str | None = None) -> ProofReport:
+def check_proof(
+    proof: Proof, key: str | None = None, known: Sequence[HeadSigned] = ()
+) -> ProofReport:
     """Check a proof by itself, without the record.
 
     Parameters
     ----------
     key : str or None
         Fingerprint or public key that must have signed the head, told on another way.
+    known : sequence of HeadSigned
+        Heads kept elsewhere, which the head of the proof must be.
     """
     head, path = proof.head, [bytes.fromhex(node) for node in proof.path]
     root = bytes.fromhex(head.root)
     faults = _signature_faults(proof, key)
+    if any((one.size, one.root) != (head.size, head.root) for one in known):
+        faults.append("the head is not the one that was kept elsewhere")
     if proof.proves == "inclusion":
         seq, body = proof.seq or 0, (proof.body or "").encode()
         says = f"event {seq} is among the {head.size} events of the head"
