@@ -8,6 +8,10 @@ from typing import Protocol
 
 HARDER = {"speed_m_s": 1.0, "support_fraction": -1.0, "guidance": -1.0}
 """Settings in the order in which they advance, and the sign of a harder value."""
+RULES = "next_settings/1"
+"""Names the rules; other rules have another name."""
+LEAST_RISE = 0.02
+"""A smaller rise of step asymmetry is none: a start value."""
 TIRED_RAD = 0.02
 """Fatigue of the daily state above which nothing advances, in rad: a start value."""
 
@@ -63,10 +67,11 @@ def next_settings(
 
     At most one setting moves, by the step of its envelope, and never outside. Back where the
     last session was too much (RPE of 16 or more, two trips, step asymmetry up by more than a
-    fifth), in the order guidance up, support up, speed down. On where RPE was 13 or less, no
-    trip, and the daily state tells neither of fatigue nor of falling ability, in the order speed
-    up, support down (if the paretic leg carries `load_target`), guidance down (if the tracking
-    error is below `error_limit_rad`). Otherwise all stay.
+    fifth and by 0.02), in the order guidance up, support up, speed down. On where the session was completed,
+    RPE was 13 or less, there was no trip, and the daily state tells neither of fatigue nor of
+    falling ability, in the order speed up, support down (if the paretic leg, or where no side is
+    known the one that carries less, carries `load_target`), guidance down (if the tracking error
+    is below `error_limit_rad`). Otherwise all stay.
 
     Parameters
     ----------
@@ -75,10 +80,12 @@ def next_settings(
     envelopes : mapping of setting to Bounds
         From the locked protocol; a setting without one stays and is not listed.
     measures : mapping of str to float
-        Of the last session: ``rpe, trips, step_asymmetry, step_asymmetry_before,
-        paretic_load_share, tracking_error_rad``. What is missing never advances anything.
+        Of the last session: ``rpe, trips, completed`` (0 or 1), ``step_asymmetry,
+        step_asymmetry_before, paretic_load_share, lesser_load_share, tracking_error_rad``.
+        Without RPE nothing advances.
     daily_state : mapping of str to float, optional
-        State of the scheme ``daily_state``: ``slope`` and ``fatigue``.
+        State of the scheme ``daily_state``: ``slope`` and ``fatigue``; with ``slope_sd`` ability
+        falls where the slope is below minus that.
     load_target : float
         Least load share of the paretic leg for less support.
     error_limit_rad : float
@@ -121,12 +128,16 @@ def _too_much(measures: Mapping[str, float]) -> str:
     if measures.get("trips", 0.0) >= 2:
         return f"there were {measures['trips']:g} trips"
     now, before = measures.get("step_asymmetry"), measures.get("step_asymmetry_before")
-    if now is not None and before is not None and now > 1.2 * before > 0:
+    if now is None or before is None:
+        return ""
+    if now > 1.2 * before and now - before > LEAST_RISE:
         return f"step asymmetry rose from {before:.3g} to {now:.3g}"
     return ""
 
 
 def _not_ready(measures: Mapping[str, float], state: Mapping[str, float]) -> str:
+    if measures.get("completed", 1.0) < 1.0:
+        return "the last session was not completed"
     if "rpe" not in measures:
         return "there is no RPE"
     if measures["rpe"] > 13:
@@ -135,7 +146,7 @@ def _not_ready(measures: Mapping[str, float], state: Mapping[str, float]) -> str
         return "there was a trip"
     if state.get("fatigue", 0.0) > TIRED_RAD:
         return f"fatigue was {state['fatigue']:.3g} rad at the end"
-    if state.get("slope", 0.0) < 0:
+    if state.get("slope", 0.0) < -state.get("slope_sd", 0.0):
         return f"ability fell by {-state['slope']:.2g} rad a bout"
     return ""
 
@@ -144,10 +155,12 @@ def _held_back(
     setting: str, measures: Mapping[str, float], load_target: float, error_limit_rad: float
 ) -> str:
     """Return why `setting` may not advance, or nothing."""
-    load, error = measures.get("paretic_load_share"), measures.get("tracking_error_rad")
+    leg = "paretic leg" if "paretic_load_share" in measures else "leg that carries less"
+    load = measures.get("paretic_load_share", measures.get("lesser_load_share"))
+    error = measures.get("tracking_error_rad")
     if setting == "support_fraction" and (load is None or load < load_target):
         seen = "unknown" if load is None else f"{load:.3g}"
-        return f"load share of the paretic leg {seen}, target {load_target:g}"
+        return f"load share of the {leg} {seen}, target {load_target:g}"
     if setting == "guidance" and (error is None or error >= error_limit_rad):
         seen = "unknown" if error is None else f"{error:.3g} rad"
         return f"tracking error {seen}, limit {error_limit_rad:g} rad"

@@ -34,6 +34,8 @@ GROUPS: tuple[str, ...] = (
     "session",
     "device",
     "preview",
+    "gait",
+    "progress",
     "supervise",
     "demo",
 )

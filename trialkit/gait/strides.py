@@ -167,7 +167,7 @@ def strides(
     table = pd.DataFrame(rows, columns=columns, dtype="float64")
     return Strides(
         table=table,
-        definitions={c: DEFINITIONS[_key(c)] for c in columns if _key(c) in DEFINITIONS},
+        definitions={c: _definition(c) for c in columns if _key(c) in DEFINITIONS},
         start=start,
         paretic=paretic,
         gaps=own.gaps,
@@ -278,8 +278,11 @@ def _row(events: _Events, signals: _Signals, start: Side, paretic: Side | None) 
         row |= _paretic(row, time, signals.force, events, paretic)
     for side, height in signals.toes.items():
         swing = events.own_swing if side == start else events.other_swing
-        inside = (time >= swing[0]) & (time <= swing[1])
-        row[f"toe_clearance_{side[0]}_m"] = minimum_toe_clearance_m(height[inside])
+        first, last = (
+            np.searchsorted(time, swing[0], "left"),
+            np.searchsorted(time, swing[1], "right"),
+        )
+        row[f"toe_clearance_{side[0]}_m"] = minimum_toe_clearance_m(height[first:last])
     return row
 
 
@@ -319,9 +322,10 @@ def _lengths(time: Floats, belt: Floats, events: _Events, start: Side) -> dict[s
 
 def _integral(time: Floats, values: Floats, begin: float, end: float) -> float:
     """Return the integral by trapezia, the ends between samples by interpolation."""
-    inside = (time > begin) & (time < end)
-    at = np.concatenate([[begin], time[inside], [end]])
-    return float(np.trapezoid(np.interp(at, time, values), at))
+    first, last = np.searchsorted(time, begin, "right"), np.searchsorted(time, end, "left")
+    near = slice(max(0, int(first) - 1), int(last) + 1)
+    at = np.concatenate([[begin], time[first:last], [end]])
+    return float(np.trapezoid(np.interp(at, time[near], values[near]), at))
 
 
 def _paretic(
@@ -355,6 +359,11 @@ def _columns(belt: bool, paretic: bool, toes: list[Side]) -> list[str]:
         columns += ["paretic_load_share", "step_time_symmetry", "stance_symmetry"]
         columns += ["step_length_symmetry"] if belt else []
     return columns + [f"toe_clearance_{side[0]}_m" for side in toes]
+
+
+def _definition(column: str) -> str:
+    text = DEFINITIONS[_key(column)].removesuffix("; _r likewise")
+    return text.replace("left foot", "right foot") if "_r_" in column else text
 
 
 def _key(column: str) -> str:
