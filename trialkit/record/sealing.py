@@ -282,7 +282,7 @@ def _verified(folder: Path) -> Sealed:
     return sealed
 
 
-def _read_parquet(source: pa.Buffer, columns: Sequence[str] | None) -> pa.Table:
+def _read_parquet(source: pa.NativeFile, columns: Sequence[str] | None) -> pa.Table:
     wanted = None if columns is None else list(columns)
     with pq.ParquetFile(source, page_checksum_verification=True) as parquet:
         small = parquet.metadata.num_rows < _SMALL_ROWS  # threads cost more than they bring
@@ -340,14 +340,18 @@ def open_sealed(
     name = f"{stream}.parquet"
     entry = next((f for f in sealed.manifest["files"] if f["name"] == name), None)
     path = folder / name
-    data = path.read_bytes() if path.is_file() else b""
-    if entry is None or sha256_bytes(data) != entry["sha256"]:
-        raise TelemetryDamaged(
-            f"{path} is not what was sealed.", remedy="Restore it from a backup."
-        )
+    if entry is None or not path.is_file():
+        raise _not_sealed(path)
     try:
-        return _read_parquet(pa.py_buffer(data), columns)
+        with pa.OSFile(str(path)) as source:  # not held in memory: it may be 300 MB long
+            if hashlib.file_digest(source, "sha256").hexdigest() != entry["sha256"]:
+                raise _not_sealed(path)
+            return _read_parquet(source, columns)
     except (pa.ArrowException, OSError) as error:
         raise TelemetryDamaged(
             f"{path} cannot be read: {error}.", remedy="Restore it from a backup."
         ) from error
+
+
+def _not_sealed(path: Path) -> TelemetryDamaged:
+    return TelemetryDamaged(f"{path} is not what was sealed.", remedy="Restore it from a backup.")

@@ -1,32 +1,41 @@
-"""Telemetry on disk and the loops of sessions: cost, stalls, lateness, beside other formats.
+"""The robot's side in one run: telemetry on disk, the loops of sessions, the physical body.
 
-    python benchmarks/recording.py [--seconds 20] [--loop-seconds 5] [--json]
+    python benchmarks/device.py [--long] [--json]
+        [--seconds 20] [--loop-seconds 5] [--walk-minutes 1] [--long-minutes 45]
 
 Four participants of 40 channels at 1 kHz are journalled at the pace of real time by one
 process. Then the same rows are sealed, read, and written as MCAP and HDF5. Then one, three
 and six simulated devices, each in a process of its own with its own host loop in another, run
-at 50 and 100 Hz. Wall times on a busy machine compare nothing: take ratios from one run.
+at 50 and 100 Hz, and the body of the driver ``mujoco`` walks. ``--long`` adds a session of 45
+minutes for the four at once, as fast as the machine can: every 0.5 s of its own time is synced,
+then all is sealed and the dose's columns are read. Processor seconds for each second of the
+session are its share of one core. It needs 4 GB of disk and some minutes.
+
+Wall times on a busy machine compare nothing: take ratios from one run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trialkit.record.journal import JournalWriter, telemetry_schema
+from trialkit.record.journal import SYNC_S, JournalWriter, telemetry_schema
 from trialkit.record.sealing import open_sealed, seal
 
 PARTICIPANTS, CHANNELS, RATE_HZ, BLOCK = 4, 40, 1000, 50
+DOSE_COLUMNS = ["t_device_ns", "c00", "c01", "c02"]
 RAW_ROW = 20 + 4 * CHANNELS
 
 
@@ -76,6 +85,63 @@ def journal(folder: Path, seconds: float) -> dict[str, float]:
         "journal: worst stall of one append, ms": 1e3 * worst,
         "journal: memory above the start, MB": resident_mb() - before_mb,
     }
+
+
+def status_mb(name: str) -> float:
+    """Return a line of ``/proc/self/status``, such as VmHWM: the largest VmRSS so far."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024 / 1e6
+
+
+def long_session(folder: Path, minutes: float) -> dict[str, float]:
+    """A whole session of all participants as fast as the machine can; run it in a new process.
+
+    A minute of rows is made beforehand and used again and again with its own numbers and
+    times: their making is no part of the cost. Each participant begins elsewhere in it.
+    """
+    pool = rows(60 * RATE_HZ, 2)[2]
+    made = writers(folder)
+    n, each = int(minutes * 60 * RATE_HZ), int(SYNC_S * RATE_HZ)
+    before_mb, cpu = resident_mb(), time.process_time()
+    for at in range(0, n, BLOCK):
+        seq = np.arange(at, at + BLOCK, dtype=np.uint32)
+        t = seq.astype(np.int64) * (1_000_000_000 // RATE_HZ)
+        for person, writer in enumerate(made):
+            place = (at + person * len(pool) // PARTICIPANTS) % len(pool)
+            writer.append(seq, t, t, pool[place : place + BLOCK])
+            if (at + BLOCK) % each == 0:
+                writer.sync()
+    for writer in made:
+        writer.close()
+    written, written_mb = time.process_time(), status_mb("VmHWM")
+    for person in range(PARTICIPANTS):
+        seal(folder / f"p{person}", session=f"S{person}", status="completed")
+    sealed, sealed_mb = time.process_time(), status_mb("VmHWM")
+    for person in range(PARTICIPANTS):
+        assert open_sealed(folder / f"p{person}", "motion", columns=DOSE_COLUMNS).num_rows == n
+    read = time.process_time()
+    share, name = 100 / (60 * minutes), f"{minutes:g} min for {PARTICIPANTS}"
+    return {
+        f"{name}: journal, % of one core": share * (written - cpu),
+        f"{name}: sealing, % of one core": share * (sealed - written),
+        f"{name}: reading the dose, % of one core": share * (read - sealed),
+        f"{name}: all, % of one core": share * (read - cpu),
+        f"{name}: memory before, MB": before_mb,
+        f"{name}: peak memory while journalling, MB": written_mb,
+        f"{name}: peak memory with sealing, MB": sealed_mb,
+        f"{name}: peak memory with reading, MB": status_mb("VmHWM"),
+    }
+
+
+def apart(minutes: float) -> dict[str, float]:
+    """Return `long_session` of a process in which nothing else ran."""
+    begin = time.perf_counter()
+    with (
+        tempfile.TemporaryDirectory() as name,
+        ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
+    ):
+        found = pool.submit(long_session, Path(name), minutes).result()
+    return found | {f"{minutes:g} min for {PARTICIPANTS}: took, s": time.perf_counter() - begin}
 
 
 def sealing(folder: Path, n: int) -> dict[str, float]:
@@ -130,9 +196,9 @@ def as_hdf5(folder: Path, n: int) -> dict[str, float]:
     with h5py.File(path, "w") as file:
         options: dict[str, Any] = {"compression": "gzip", "compression_opts": 1}
         options |= {"fletcher32": True, "shuffle": True}
-        file.create_dataset("seq", data=seq, chunks=(6000,), **options)
-        file.create_dataset("t", data=t, chunks=(6000,), **options)
-        file.create_dataset("values", data=values, chunks=(6000, 1), **options)
+        file.create_dataset("seq", data=seq, chunks=(min(6000, n),), **options)
+        file.create_dataset("t", data=t, chunks=(min(6000, n),), **options)
+        file.create_dataset("values", data=values, chunks=(min(6000, n), 1), **options)
         file.flush()
     written = time.perf_counter()
     with h5py.File(path) as file:
@@ -185,10 +251,34 @@ def lateness(hz: int, sessions: int, seconds: float) -> dict[str, float]:
     }
 
 
+def physical(minutes: float) -> dict[str, float]:
+    """Walk the body of the driver ``mujoco`` with a controller every 1 ms."""
+    from biped import STANDING_S, walk
+
+    from device_interface.mujoco.model import STEP_S
+
+    values = {"speed_m_s": 0.5, "support_fraction": 0.3, "guidance": 1.0}
+    wall, cpu = time.perf_counter(), time.process_time()
+    passed, _, how = walk({"strength": 0.8}, values, minutes)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    assert how == "RUNNING", how
+    simulated = STANDING_S + passed
+    return {
+        "MuJoCo: steps of 1 ms a second": simulated / STEP_S / wall,
+        "MuJoCo: times real time": simulated / wall,
+        "MuJoCo: times real time by processor time": simulated / cpu,
+    }
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="of journalling")
     parser.add_argument("--loop-seconds", type=float, default=5.0)
+    parser.add_argument("--walk-minutes", type=float, default=1.0, help="of the physical body")
+    parser.add_argument("--long", action="store_true", help="the session of 45 minutes as well")
+    parser.add_argument("--long-minutes", type=float, default=45.0)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     n = int(given.seconds * RATE_HZ)
@@ -203,6 +293,9 @@ def main() -> None:
     for hz in (50, 100):
         for sessions in (1, 3, 6):
             found |= lateness(hz, sessions, given.loop_seconds)
+    found |= physical(given.walk_minutes)
+    if given.long:
+        found |= apart(given.long_minutes)
     if given.json:
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
         return
