@@ -31,7 +31,7 @@ from trialkit.errors import (
     UnknownName,
     UsageError,
 )
-from trialkit.participants import enrol, exclude, hold_visit
+from trialkit.participants import consent, enrol, exclude, hold_visit
 from trialkit.record import KeyStore, StudyState
 from trialkit.record.kinds import DeviationRaised, ParticipantEnrolled, PlanLocked
 from trialkit.record.roles import ALL, PERMISSIONS
@@ -54,7 +54,7 @@ def reopened(study: Study, **options: object) -> Study:
 
 def test_created_folder(study: Study) -> None:
     names = {entry.name for entry in study.folder.iterdir()}
-    assert names >= {"study.toml", "study.db", "allocation.db", "design.yaml", "study.lock"}
+    assert names >= {"study.toml", "study.db", "allocation.db", "design.yaml"}
     assert names >= {"protocols", "plans", "telemetry", "snapshots", "results", "reports"}
     created, owner, *_ = study.record.read()
     assert created.payload["protocols"] == {
@@ -282,45 +282,63 @@ def test_altered_record_is_located(study: Study, change: str) -> None:
     assert len(caught.value.details["findings"]) == 1
 
 
-def test_one_writer(study: Study) -> None:
-    with pytest.raises(StudyBusy, match=r"process \d+ of .+ on "):
-        Study.open(study.folder, actor="olga")
-    with Study.open(study.folder, actor="olga", write=False) as reader:
-        assert reader.state.seq == study.state.seq
-        usubjid = enrolled(study)
-        assert usubjid not in reader.state.participants
+def test_two_writers_in_one_process(study: Study) -> None:
+    """Each sees what the other wrote before its guards look."""
+    with (
+        Study.open(study.folder, actor="olga") as second,
+        Study.open(study.folder, actor="olga", write=False) as reader,
+    ):
+        one, two = enrolled(study), enrolled(second)
+        assert one != two
+        with pytest.raises(Duplicate, match="enrolled already"):
+            enrol(study, two, site="01")
+        assert reader.state.seq < second.state.seq
         reader.refresh()
-        assert usubjid in reader.state.participants
+        assert {one, two} <= set(reader.state.participants)
         assert "enrolled" not in reader.status().participants
-    with reopened(study) as again:
-        assert again.role == "owner"
+        consent(study, enrolled(second), version="2")
+    assert study.status().chain_ok
 
 
-HOLDER = """
-import sys, time
+WRITER = """
+import sys
+from trialkit.participants import enrol
 from trialkit.study import Study
-study = Study.open(sys.argv[1], actor="olga")
-print("open", flush=True)
-time.sleep(60)
+with Study.open(sys.argv[1], actor="olga") as study:
+    for _ in range(25):
+        print(enrol(study, site="01").subject, flush=True)
 """
 
 
-def test_two_processes(study: Study) -> None:
+def test_two_processes_write_at_once(study: Study) -> None:
+    """No number is given twice, no event is lost, and the chain is one."""
+    before = study.state.seq
     study.close()
-    child = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(study.folder)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "open\n"
-        with pytest.raises(StudyBusy, match=f"process {child.pid} of") as caught:
-            Study.open(study.folder, actor="olga")
-        assert "Close it there" in caught.value.remedy
-    finally:
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-    with Study.open(study.folder, actor="olga") as again:  # the dead process holds no lock
+    command = [sys.executable, "-c", WRITER, str(study.folder)]
+    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    names = [name for child in children for name in child.communicate()[0].split()]
+    assert all(child.returncode == 0 for child in children)
+    assert len(names) == len(set(names)) == 75
+    with Study.open(study.folder, actor="olga") as again:
+        assert set(names) <= set(again.state.participants)
+        assert again.state.seq == before + 75
         assert again.status().chain_ok
+
+
+def test_a_writer_waits_for_a_batch_and_gives_up(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trialkit.record.sqlite.BUSY_MS", 50)
+    with Study.open(study.folder, actor="olga") as second:
+        with study.batch(), pytest.raises(StudyBusy, match="another process is writing"):
+            enrolled(second)
+        assert enrolled(second) in second.state.participants
+
+
+def test_a_running_session_is_locked(study: Study) -> None:
+    with study.running("S-01-001-S01"), pytest.raises(StudyBusy, match=r"process \d+ of .+ on "):
+        study.running("S-01-001-S01")
+    study.running("S-01-001-S01").release()
 
 
 KILLED = """
@@ -436,7 +454,8 @@ def test_person_who_was_not_added_may_nothing(
         for payload in (ParticipantEnrolled(site="01"), DeviationRaised(category="x", detail="y")):
             with pytest.raises(NotPermitted, match="stranger is not a user"):
                 opened.append(payload, subject="S")
-        assert opened.record.head == before
+        refused = list(opened.record.read(after=before[0]))
+        assert [(event.kind, event.role) for event in refused] == 2 * [("command.refused", "none")]
 
 
 def test_require_follows_the_table(study: Study) -> None:
@@ -463,7 +482,9 @@ def test_append_itself_guards(study: Study) -> None:
     created = next(study.record.read()).model()
     with pytest.raises(Duplicate, match="created once"):
         study.append(created)
-    assert study.record.head == before
+    refused = list(study.record.read(after=before[0]))
+    assert [event.actor for event in refused] == ["theo"]
+    assert refused[0].payload == {"command": "lock_plan", "permission": "lock_plan", "why": "role"}
 
 
 def test_only_those_who_may_see_an_arm(study: Study) -> None:

@@ -264,7 +264,7 @@ class LockMismatch(RefusedError):
 
 
 class StudyBusy(RefusedError):
-    """Another process has the study open for writing."""
+    """Another process is writing, or runs what only one may run."""
 
     code = "TK-BUSY"
 

@@ -66,14 +66,16 @@ def asta(study: Study) -> Study:
 def refused(
     study: Study, error: type[TrialkitError], text: str, step: Callable[..., Any], *a: Any, **k: Any
 ) -> None:
-    """The step is refused with a remedy and leaves neither event nor state behind."""
-    before, seq = vars(StudyState(study.record.read())), study.record.head
+    """The step is refused with a remedy; only a refusal by role leaves a trace, which says so."""
+    seq = study.record.head[0]
+    before = StudyState(study.record.read()).participants
     with pytest.raises(error, match=text) as caught:
         step(*a, **k)
     assert caught.value.remedy
     assert caught.value.exit_status == error.exit_status
-    assert study.record.head == seq
-    assert vars(study.state) == before
+    assert study.state.participants == before
+    told = [event.kind for event in study.record.read(after=seq)]
+    assert told == (["command.refused"] if error is NotPermitted else [])
 
 
 # --- enrolment and consent ----------------------------------------------------------------------
@@ -560,7 +562,7 @@ class Undo(Exception):
 
 
 def test_every_role_and_every_act(study: Study) -> None:
-    """The whole matrix: who may succeeds, who may not is refused and writes nothing."""
+    """The whole matrix: who may succeeds, who may not is refused, which is all that is written."""
     ready = acts(study)
     for user in study.state.users:
         view = study.as_user(user)
@@ -578,7 +580,9 @@ def test_every_role_and_every_act(study: Study) -> None:
                 before = study.record.head
                 with pytest.raises(NotPermitted, match=rf"{user} \({view.role}\) may not"):
                     act(view)
-                assert study.record.head == before, (user, name)
+                (refused,) = study.record.read(after=before[0])
+                assert (refused.kind, refused.actor) == ("command.refused", user), name
+                assert refused.payload["permission"] == permission
 
 
 # --- any order of steps ---------------------------------------------------------------------------

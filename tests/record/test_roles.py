@@ -22,7 +22,12 @@ def test_every_permission_is_held_by_somebody() -> None:
 
 
 def test_every_kind_is_guarded_or_open_on_purpose() -> None:
-    assert set(KINDS) - set(NEEDED) == {"study.created", "deviation.raised", "head.signed"}
+    assert set(KINDS) - set(NEEDED) == {
+        "study.created",
+        "command.refused",
+        "deviation.raised",
+        "head.signed",
+    }
     assert set(NEEDED) <= set(KINDS)
     assert set(NEEDED.values()) <= ALL
 

@@ -8,15 +8,12 @@ from typing import Any
 
 import pytest
 from analysed_study import make_study
-from typer.testing import CliRunner
 
 from trialkit._canonical import sha256_file
-from trialkit.cli import app
 from trialkit.errors import (
     IntegrityError,
     MissingTool,
     NotPermitted,
-    StudyBusy,
     TrialkitError,
     UnknownName,
     UsageError,
@@ -134,9 +131,3 @@ def test_a_plan_that_was_changed_is_not_reported(study: Study) -> None:
         for path, data in kept.items():
             path.write_bytes(data)
     assert locked_plan(study, run)[1] == plan
-
-
-def test_the_verb_waits_for_nobody(study: Study) -> None:
-    done = CliRunner().invoke(app, ["report", "--study", str(study.folder), "--to", "html"])
-    assert isinstance(done.exception, StudyBusy)
-    assert done.exception.exit_status == 5

@@ -17,6 +17,7 @@ from trialkit.record.kinds import (
     TrainingDiscontinued,
 )
 from trialkit.study import Study
+from trialkit.study.commands import command
 from trialkit.study.guards import require_active, require_started, require_text
 
 _SITE = re.compile(r"[A-Za-z0-9]{1,12}")
@@ -24,6 +25,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 
 
+@command("enrol")
 def enrol(
     study: Study,
     usubjid: str | None = None,
@@ -50,7 +52,6 @@ def enrol(
     UsageError
         If a name or an attribute cannot be.
     """
-    study.require("enrol")
     if not _SITE.fullmatch(site):
         raise UsageError(f"{site!r} cannot name a site.", remedy="Use 1 to 12 letters and digits.")
     usubjid = usubjid or _next_name(study, site)
@@ -99,6 +100,7 @@ def _checked(attributes: Mapping[str, Scalar]) -> dict[str, Scalar]:
     return dict(attributes)
 
 
+@command("consent")
 def consent(study: Study, usubjid: str, *, version: str) -> Event:
     """Record consent to a version of the information sheet.
 
@@ -109,7 +111,6 @@ def consent(study: Study, usubjid: str, *, version: str) -> Event:
     OutOfOrder
         If the participant was excluded or withdrew.
     """
-    study.require("consent")
     version = require_text(version, "the version of the information sheet")
     who = study.participant(usubjid)
     if who.consent is not None:
@@ -124,6 +125,7 @@ def consent(study: Study, usubjid: str, *, version: str) -> Event:
     return study.append(ParticipantConsented(version=version), subject=usubjid)
 
 
+@command("exclude")
 def exclude(study: Study, usubjid: str, *, code: str) -> Event:
     """Record that a person was assessed for eligibility and will not be randomised.
 
@@ -134,7 +136,6 @@ def exclude(study: Study, usubjid: str, *, code: str) -> Event:
     OutOfOrder
         If the participant is randomised.
     """
-    study.require("exclude")
     code = require_text(code, "a reason code")
     who = study.participant(usubjid)
     if who.excluded is not None:
@@ -147,6 +148,7 @@ def exclude(study: Study, usubjid: str, *, code: str) -> Event:
     return study.append(ParticipantExcluded(code=code), subject=usubjid)
 
 
+@command("withdraw")
 def discontinue_training(study: Study, usubjid: str, *, day: int, code: str) -> Event:
     """Record that a participant stopped the allocated training; visits go on.
 
@@ -157,7 +159,6 @@ def discontinue_training(study: Study, usubjid: str, *, day: int, code: str) -> 
     OutOfOrder
         If the participant is not randomised, or withdrew.
     """
-    study.require("withdraw")
     code = require_text(code, "a reason code")
     who = require_started(study, usubjid)
     if who.discontinued is not None:
@@ -167,6 +168,7 @@ def discontinue_training(study: Study, usubjid: str, *, day: int, code: str) -> 
     return study.append(TrainingDiscontinued(day=day, code=code), subject=usubjid)
 
 
+@command("withdraw")
 def withdraw(study: Study, usubjid: str, *, day: int, code: str) -> Event:
     """Record that a participant left the study; no visit and no session follows.
 
@@ -175,7 +177,6 @@ def withdraw(study: Study, usubjid: str, *, day: int, code: str) -> Event:
     OutOfOrder
         If consent is missing, or the participant was excluded or withdrew already.
     """
-    study.require("withdraw")
     code = require_text(code, "a reason code")
     require_active(study, usubjid)
     return study.append(ParticipantWithdrawn(day=day, code=code), subject=usubjid)

@@ -9,9 +9,11 @@ from trialkit.errors import Duplicate, OutOfOrder, OutOfRange, UsageError
 from trialkit.record.chain import Event
 from trialkit.record.kinds import AdverseEventReported, DiaryEntry, DiaryReturned
 from trialkit.study import Study
+from trialkit.study.commands import command
 from trialkit.study.guards import require_started, require_text
 
 
+@command("diary")
 def return_diary(
     study: Study,
     usubjid: str,
@@ -41,7 +43,6 @@ def return_diary(
     Duplicate
         If some of the days are covered already.
     """
-    study.require("diary")
     planned = study.design.diary(diary)
     who = require_started(study, usubjid)
     listed = [e if isinstance(e, DiaryEntry) else _entry(e) for e in entries]
@@ -75,6 +76,7 @@ def _entry(given: Mapping[str, int | None]) -> DiaryEntry:
     return DiaryEntry(day=day, grade=grade)
 
 
+@command("report_ae")
 def report_ae(
     study: Study,
     usubjid: str,
@@ -101,7 +103,6 @@ def report_ae(
     UsageError
         If the severity or the session cannot be.
     """
-    study.require("report_ae")
     who = study.participant(usubjid)
     if who.consent is None and study.state.source != "import":
         raise OutOfOrder(

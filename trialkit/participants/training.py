@@ -11,9 +11,12 @@ from trialkit.errors import UsageError, WrongArm
 from trialkit.record.chain import Event
 from trialkit.record.kinds import Dose, SessionConventional, SessionMissed
 from trialkit.study import Study
+from trialkit.study.commands import command
 from trialkit.study.guards import require_session, require_text
+from trialkit.study.heads import sign_head
 
 
+@command("session")
 def log_conventional(
     study: Study,
     usubjid: str,
@@ -41,7 +44,6 @@ def log_conventional(
     OutOfOrder, Duplicate, OutOfRange
         See `trialkit.study.guards.require_session`.
     """
-    study.require("session")
     require_session(study, usubjid, number)
     arm = study.design.arm(study.arm_of(usubjid))
     if arm.delivery != "therapist":
@@ -52,7 +54,7 @@ def log_conventional(
             else "Log nothing: this arm has no sessions.",
         )
     protocol = study.protocols.get(arm.code)
-    return study.append(
+    event = study.append(
         SessionConventional(
             session=f"{usubjid}-S{number:02d}",
             number=number,
@@ -63,6 +65,8 @@ def log_conventional(
         ),
         subject=usubjid,
     )
+    sign_head(study)
+    return event
 
 
 def _dose(given: Dose | Mapping[str, Any]) -> Dose:
@@ -85,6 +89,7 @@ def _dose(given: Dose | Mapping[str, Any]) -> Dose:
     return dose
 
 
+@command("session")
 def miss_session(study: Study, usubjid: str, *, number: int, day: int, code: str) -> Event:
     """Record that a planned session did not take place; `code` is a reason code.
 
@@ -93,7 +98,6 @@ def miss_session(study: Study, usubjid: str, *, number: int, day: int, code: str
     OutOfOrder, Duplicate, OutOfRange
         See `trialkit.study.guards.require_session`.
     """
-    study.require("session")
     code = require_text(code, "a reason code")
     require_session(study, usubjid, number)
     return study.append(SessionMissed(number=number, day=day, code=code), subject=usubjid)

@@ -7,7 +7,7 @@ the study day: 0 on the day of randomisation, negative before it; whole days.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -38,13 +38,23 @@ class StudyCreated(Payload):
 
 
 class UserAdded(Payload):
-    """A person may act in the study, in one role."""
+    """A person may act in the study, in one role; `sites` is empty where it holds for all."""
 
     kind = "user.added"
     user: str
     name: str
     user_role: str
     key_fingerprint: str | None = None
+    sites: list[str] = Field(default_factory=list)
+
+
+class CommandRefused(Payload):
+    """Somebody tried what the role or the site does not allow; nothing else happened."""
+
+    kind = "command.refused"
+    command: str
+    permission: str
+    why: Literal["role", "site"]
 
 
 class DataImported(Payload):
@@ -76,11 +86,35 @@ class ParticipantConsented(Payload):
     version: str
 
 
+class ParticipantEligible(Payload):
+    """Every criterion was answered (`answers`: id to yes or no) and none excludes the person.
+
+    ``version`` is that of the criteria, ``criteria`` the SHA-256 of their text.
+    """
+
+    kind = "participant.eligible"
+    version: str
+    criteria: str
+    answers: dict[str, bool]
+
+
 class ParticipantExcluded(Payload):
     """A person was assessed for eligibility and not randomised; `code` is a reason code."""
 
     kind = "participant.excluded"
     code: str
+
+
+class AllocationSchemeCommitted(Payload):
+    """How the study allocates, and the hash of its secret seed, fixed before the first arm.
+
+    `scheme` is the randomisation section of the protocol; `commitment` is the SHA-256 of the
+    canonical JSON ``["allocation seed", study_id, arm codes in the order of the ratio, seed]``.
+    """
+
+    kind = "allocation.scheme_committed"
+    scheme: dict[str, Any]
+    commitment: str
 
 
 class AllocationListCommitted(Payload):
@@ -106,11 +140,37 @@ class ParticipantRandomised(Payload):
 
 
 class AllocationRevealed(Payload):
-    """Unblinding: arm and salt of every randomised participant (usubjid -> [arm, salt])."""
+    """Unblinding: arm and salt of every randomised participant (usubjid -> [arm, salt]).
+
+    `seed` is the secret that was committed, and `codes` are the arm codes in the order of the
+    ratio: with them anyone draws every allocation again.
+    """
 
     kind = "allocation.revealed"
     plan_lock: str
     arms: dict[str, tuple[str, str]]
+    seed: str | None = None
+    codes: list[str] = Field(default_factory=list)
+
+
+class UnblindingRequested(Payload):
+    """A person asks for the arm of one participant in an emergency; the reason is the event's."""
+
+    kind = "unblinding.requested"
+    request: str
+
+
+class UnblindedOne(Payload):
+    """A second person agreed, and both were told the arm of one participant.
+
+    The arm is not here: `commitment` is the one of ``participant.randomised``. `told` are the
+    names of the two persons, who asked and who agreed.
+    """
+
+    kind = "allocation.unblinded_one"
+    request: str
+    commitment: str
+    told: tuple[str, str]
 
 
 class VisitHeld(Payload):
@@ -131,11 +191,15 @@ class VisitMissed(Payload):
 
 
 class AssessmentRecorded(Payload):
-    """One instrument at one visit.
+    """One form at one visit; `instrument` is its code.
 
-    `items` are the raw entries; `scores` (PARAMCD -> value) are derived by the instrument's
-    own rule at entry and derived again when data are collected. ``unable`` means that the
-    participant could not do it, which is an observation and not a missing value.
+    `items` are the raw entries; `scores` (PARAMCD -> value) are derived by the form's own rule
+    at entry and derived again when data are collected. ``unable`` means that the participant
+    could not do it, which is an observation and not a missing value. `entry` is ``first``
+    where a second person has to enter it again; `entered` keeps what was given in another
+    unit, `flags` the items that are possible and not plausible. `delay_days` are the days from
+    the act (`done_on`, or the visit's day) to the entry, where they are known; a `late` entry
+    has a reason.
     """
 
     kind = "assessment.recorded"
@@ -146,10 +210,56 @@ class AssessmentRecorded(Payload):
     items: dict[str, float | int | str | None] = Field(default_factory=dict)
     scores: dict[str, float | None] = Field(default_factory=dict)
     code: str | None = None
+    entry: Literal["single", "first"] = "single"
+    entered: dict[str, str] = Field(default_factory=dict)
+    flags: list[str] = Field(default_factory=list)
+    done_on: str | None = None
+    delay_days: int | None = None
+    late: bool = False
+
+
+class AssessmentEnteredAgain(Payload):
+    """The second entry of a paper form (`seq` is the first), by another person.
+
+    `differences` are the items that the two entries do not have alike; ``status`` and ``code``
+    stand for themselves.
+    """
+
+    kind = "assessment.entered_again"
+    seq: int
+    visit: str
+    instrument: str
+    status: Literal["done", "unable", "not_done"]
+    items: dict[str, float | int | str | None] = Field(default_factory=dict)
+    code: str | None = None
+    entered: dict[str, str] = Field(default_factory=dict)
+    differences: list[str] = Field(default_factory=list)
+    delay_days: int | None = None
+
+
+class AssessmentAdjudicated(Payload):
+    """A person decided between two entries that differ; `seq` is the second.
+
+    `settled` says of each difference whose value was taken: first, second, or other.
+    """
+
+    kind = "assessment.adjudicated"
+    seq: int
+    visit: str
+    instrument: str
+    status: Literal["done", "unable", "not_done"]
+    items: dict[str, float | int | str | None]
+    scores: dict[str, float | None]
+    code: str | None = None
+    flags: list[str] = Field(default_factory=list)
+    settled: dict[str, Literal["first", "second", "other"]]
 
 
 class AssessmentCorrected(Payload):
-    """A correction of an earlier assessment event (`seq`); the old values stay readable."""
+    """A correction of an earlier assessment event (`seq`); the old values stay readable.
+
+    `entry` is ``first`` for a paper form: what one person changed is entered again by another.
+    """
 
     kind = "assessment.corrected"
     seq: int
@@ -159,6 +269,9 @@ class AssessmentCorrected(Payload):
     items: dict[str, float | int | str | None]
     scores: dict[str, float | None]
     old_items: dict[str, float | int | str | None]
+    entry: Literal["single", "first"] = "single"
+    entered: dict[str, str] = Field(default_factory=dict)
+    flags: list[str] = Field(default_factory=list)
 
 
 class DiaryEntry(BaseModel):
@@ -523,16 +636,23 @@ KINDS: dict[str, type[Payload]] = {
     for model in (
         StudyCreated,
         UserAdded,
+        CommandRefused,
         DataImported,
         ParticipantEnrolled,
         ParticipantConsented,
+        ParticipantEligible,
         ParticipantExcluded,
+        AllocationSchemeCommitted,
         AllocationListCommitted,
         ParticipantRandomised,
         AllocationRevealed,
+        UnblindingRequested,
+        UnblindedOne,
         VisitHeld,
         VisitMissed,
         AssessmentRecorded,
+        AssessmentEnteredAgain,
+        AssessmentAdjudicated,
         AssessmentCorrected,
         DiaryReturned,
         AdverseEventReported,

@@ -100,7 +100,7 @@ class PostgresStore(Store):
         self.connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
 
     def _in_transaction(self, raw: Any) -> bool:
-        return raw.info.transaction_status != 0
+        return bool(raw.info.transaction_status)
 
 
 def groups_of(role: str) -> list[str]:
@@ -194,6 +194,11 @@ def _assert_sound(store: PostgresStore) -> None:
             remedy="Use PostgreSQL 15 or later with fsync, full_page_writes and "
             "synchronous_commit on.",
         )
+
+
+def without_password(url: str) -> str:
+    """Return a database URL as it may be written to a file."""
+    return sa.make_url(url).set(password=None).render_as_string()
 
 
 def shown(url: str) -> str:

@@ -34,7 +34,11 @@ class VisitState:
 
 @dataclass
 class AssessmentState:
-    """One instrument at one visit as it stands after corrections; `seq` is the last event."""
+    """One form at one visit as it stands after corrections; `seq` is the last event.
+
+    `entry` is ``single``; for a paper form ``first`` until another person than `entered_by`
+    entered it again, then ``agreed``, or ``differs`` (see `second`) until it is ``adjudicated``.
+    """
 
     seq: int
     visit: str
@@ -45,6 +49,18 @@ class AssessmentState:
     scores: Scores
     code: str | None = None
     corrections: int = 0
+    entry: str = "single"
+    entered_by: str = ""
+    flags: list[str] = field(default_factory=list)
+    done_on: str | None = None
+    delay_days: int | None = None
+    late: bool = False
+    second: dict[str, Any] | None = None
+
+    @property
+    def verified(self) -> bool:
+        """False while a second entry or an adjudication is due."""
+        return self.entry not in ("first", "differs")
 
 
 @dataclass
@@ -69,6 +85,17 @@ class SessionState:
 
 
 @dataclass
+class Unblinding:
+    """A request for the arm of one participant; `approved_by` is None until somebody agreed."""
+
+    request: str
+    usubjid: str
+    requested_by: str
+    requested_role: str
+    approved_by: str | None = None
+
+
+@dataclass
 class UserState:
     """A person who may act in the study."""
 
@@ -76,6 +103,7 @@ class UserState:
     name: str
     role: str
     fingerprint: str | None
+    sites: tuple[str, ...] = ()
 
 
 @dataclass
@@ -86,6 +114,7 @@ class ParticipantState:
     site: str
     attributes: dict[str, Scalar]
     consent: str | None = None
+    eligible: str | None = None
     excluded: str | None = None
     stratum: str | None = None
     strata: dict[str, str] = field(default_factory=dict)
@@ -159,7 +188,9 @@ class StudyState:
         self.visits_held: Counter[str] = Counter()
         self.sessions: dict[str, SessionState] = {}
         self.places_taken: Counter[str] = Counter()
+        self.scheme: dict[str, Any] | None = None
         self.lists_committed: dict[str, list[str]] = {}
+        self.unblindings: dict[str, Unblinding] = {}
         self.lock: PlanLocked | None = None
         self.lock_seq: int | None = None
         self.revealed = False
@@ -199,7 +230,8 @@ class StudyState:
         self.created_at = event.at
 
     def _user(self, _: Event, p: dict[str, Any]) -> None:
-        user = UserState(p["user"], p["name"], p["user_role"], p["key_fingerprint"])
+        sites = tuple(p.get("sites", ()))
+        user = UserState(p["user"], p["name"], p["user_role"], p["key_fingerprint"], sites)
         self.users[user.user] = user
 
     def _enrolled(self, event: Event, p: dict[str, Any]) -> None:
@@ -212,6 +244,12 @@ class StudyState:
     def _excluded(self, event: Event, p: dict[str, Any]) -> None:
         self._of(event).excluded = p["code"]
 
+    def _eligible(self, event: Event, p: dict[str, Any]) -> None:
+        self._of(event).eligible = p["version"]
+
+    def _scheme_committed(self, _: Event, p: dict[str, Any]) -> None:
+        self.scheme = p
+
     def _list_committed(self, _: Event, p: dict[str, Any]) -> None:
         self.lists_committed.setdefault(p["stratum"], []).append(p["commitment"])
 
@@ -223,6 +261,14 @@ class StudyState:
 
     def _revealed(self, _: Event, __: dict[str, Any]) -> None:
         self.revealed = True
+
+    def _unblinding_requested(self, event: Event, p: dict[str, Any]) -> None:
+        self.unblindings[p["request"]] = Unblinding(
+            p["request"], str(event.subject), event.actor, event.role
+        )
+
+    def _unblinded_one(self, event: Event, p: dict[str, Any]) -> None:
+        self.unblindings[p["request"]].approved_by = event.actor
 
     def _visit_held(self, event: Event, p: dict[str, Any]) -> None:
         self._of(event).visits[p["visit"]] = VisitState(p["visit"], p["day"], p["in_window"])
@@ -241,12 +287,30 @@ class StudyState:
             p["items"],
             p["scores"],
             p["code"],
+            entry=p.get("entry", "single"),
+            entered_by=event.actor,
+            flags=p.get("flags", []),
+            done_on=p.get("done_on"),
+            delay_days=p.get("delay_days"),
+            late=p.get("late", False),
         )
+
+    def _entered_again(self, event: Event, p: dict[str, Any]) -> None:
+        old = self._of(event).assessments[p["visit"], p["instrument"]]
+        old.seq, old.second = event.seq, p
+        old.entry = "differs" if p["differences"] else "agreed"
+
+    def _adjudicated(self, event: Event, p: dict[str, Any]) -> None:
+        old = self._of(event).assessments[p["visit"], p["instrument"]]
+        old.seq, old.status, old.code = event.seq, p["status"], p["code"]
+        old.items, old.scores, old.flags = p["items"], p["scores"], p["flags"]
+        old.entry, old.second = "adjudicated", None
 
     def _corrected(self, event: Event, p: dict[str, Any]) -> None:
         old = self._of(event).assessments[p["visit"], p["instrument"]]
         old.seq, old.status = event.seq, p["status"]
-        old.items, old.scores = p["items"], p["scores"]
+        old.items, old.scores, old.flags = p["items"], p["scores"], p.get("flags", [])
+        old.entry, old.second, old.entered_by = p.get("entry", "single"), None, event.actor
         old.corrections += 1
 
     def _diary(self, event: Event, p: dict[str, Any]) -> None:
@@ -339,12 +403,18 @@ class StudyState:
         "participant.enrolled": _enrolled,
         "participant.consented": _consented,
         "participant.excluded": _excluded,
+        "participant.eligible": _eligible,
+        "allocation.scheme_committed": _scheme_committed,
         "allocation.list_committed": _list_committed,
         "participant.randomised": _randomised,
         "allocation.revealed": _revealed,
+        "unblinding.requested": _unblinding_requested,
+        "allocation.unblinded_one": _unblinded_one,
         "visit.held": _visit_held,
         "visit.missed": _visit_missed,
         "assessment.recorded": _assessed,
+        "assessment.entered_again": _entered_again,
+        "assessment.adjudicated": _adjudicated,
         "assessment.corrected": _corrected,
         "diary.returned": _diary,
         "ae.reported": _adverse,

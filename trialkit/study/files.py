@@ -1,4 +1,4 @@
-"""The folder of a study: its layout, its ``study.toml``, and the lock of its one writer."""
+"""The folder of a study: its layout, its ``study.toml``, and locks on what only one may do."""
 
 from __future__ import annotations
 
@@ -27,13 +27,22 @@ FOLDERS = ("protocols", "plans", "telemetry", "snapshots", "results", "reports")
 
 @dataclass(frozen=True)
 class StudyFiles:
-    """What ``study.toml`` says: the study, and its files relative to the folder."""
+    """What ``study.toml`` says: the study, and its files relative to the folder.
+
+    ``database`` is the URL of a PostgreSQL database that holds the record, without a password,
+    which is taken from ``PGPASSWORD`` or the password file of PostgreSQL.
+    """
 
     study_id: str
     title: str
     source: str
     protocols: dict[str, str]
     plan: str | None
+    database: str | None = None
+
+    def store(self, folder: Path) -> Path | str:
+        """Return where the record is: ``study.db`` of the folder, or a database URL."""
+        return self.database or folder / RECORD
 
     def write(self, folder: Path) -> None:
         """Write ``study.toml``; a folder is a study once it is there."""
@@ -45,6 +54,8 @@ class StudyFiles:
         ]
         if self.plan:
             lines.append(f"plan = {_toml(self.plan)}")
+        if self.database:
+            lines.append(f"database = {_toml(self.database)}")
         lines += ["", "[protocols]"]
         lines += [f"{_toml(arm)} = {_toml(name)}" for arm, name in self.protocols.items()]
         write_durably(folder / CONTENTS, ("\n".join(lines) + "\n").encode())
@@ -76,6 +87,7 @@ class StudyFiles:
                 str(data["source"]),
                 {str(arm): str(name) for arm, name in data["protocols"].items()},
                 data.get("plan"),
+                data.get("database"),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(
@@ -157,20 +169,27 @@ def copy_plan(folder: Path, plan: str | Path | None) -> str | None:
     return f"plans/{copy_into(folder / 'plans', {'plan': Path(plan)})['plan']}"
 
 
-class WriterLock:
-    """An exclusive lock on ``study.lock``; the operating system frees it when a process ends.
+class FileLock:
+    """An exclusive lock on a file; the operating system frees it when a process ends.
+
+    Parameters
+    ----------
+    path : Path
+        Made where it is missing, with its folder.
+    what : str
+        What is locked, for the message.
 
     Raises
     ------
     StudyBusy
-        If another process, or another `Study` of this one, writes to the study.
+        If another process, or another lock of this one, holds it.
     StorageRefused
         If the folder cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        path = folder / "study.lock"
+    def __init__(self, path: Path, what: str) -> None:
         with storage_guard(path):
+            path.parent.mkdir(exist_ok=True)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -178,8 +197,8 @@ class WriterLock:
             holder = os.read(self._descriptor, 500).decode(errors="replace")
             os.close(self._descriptor)
             raise StudyBusy(
-                f"{folder} is open for writing by {_holder(holder)}.",
-                remedy="Close it there, or open the study with write=False to read it.",
+                f"{what} is held by {_holder(holder)}.",
+                remedy="Let it end there, or stop that process.",
             ) from error
         except OSError:
             os.close(self._descriptor)
@@ -188,6 +207,14 @@ class WriterLock:
         with storage_guard(path):
             os.ftruncate(self._descriptor, 0)
             os.write(self._descriptor, json.dumps(who).encode())
+
+    def __enter__(self) -> FileLock:
+        """Return the lock itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the lock back."""
+        self.release()
 
     def release(self) -> None:
         """Give the lock back; a second call does nothing."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from trialkit._clock import Clock
 from trialkit.errors import ChainBroken, IntegrityError, ProtocolFindings, TrialkitError
@@ -12,10 +13,20 @@ from trialkit.protocol.load import load_protocol
 from trialkit.protocol.model import Protocol
 from trialkit.record.allocation import AllocationStore
 from trialkit.record.events import Record
+from trialkit.record.kinds import CommandRefused
 from trialkit.record.sign import KeyStore
 from trialkit.record.state import StudyState
 from trialkit.study.design import Design, read_pinned
-from trialkit.study.files import DESIGN, StudyFiles, WriterLock, check_file
+from trialkit.study.files import DESIGN, StudyFiles, check_file
+
+
+class Refusal(NamedTuple):
+    """A refusal that is to be recorded: who, in which role, and what was refused."""
+
+    actor: str
+    role: str
+    payload: CommandRefused
+    subject: str | None
 
 
 @dataclass
@@ -31,7 +42,8 @@ class Shared:
     design: Design
     protocols: dict[str, Protocol]
     plan_file: Path | None
-    lock: WriterLock | None
+    refused: list[Refusal] = field(default_factory=list)
+    depth: int = 0
 
 
 def load_sound(files: list[Path]) -> dict[Path, Protocol]:
@@ -50,7 +62,6 @@ def assemble(
     record: Record,
     state: StudyState,
     keys: KeyStore | None,
-    lock: WriterLock | None,
 ) -> Shared:
     """Read the files of a study around its record and state."""
     return Shared(
@@ -66,7 +77,6 @@ def assemble(
             for arm, name in contents.protocols.items()
         },
         plan_file=folder / contents.plan if contents.plan else None,
-        lock=lock,
     )
 
 

@@ -1,7 +1,8 @@
-"""Study: a folder that holds one trial, opened by one writer and any number of readers."""
+"""Study: a folder that holds one trial, which several processes may write to and read."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,32 +12,34 @@ import trialkit
 from trialkit._canonical import sha256_file, write_durably
 from trialkit._clock import Clock, RealClock
 from trialkit.errors import (
+    ChainBroken,
     Duplicate,
     NotPermitted,
     OutOfOrder,
+    StorageRefused,
     UnknownName,
     UsageError,
 )
 from trialkit.record.allocation import AllocationStore, Place
 from trialkit.record.chain import Event
 from trialkit.record.events import Record
-from trialkit.record.kinds import Payload, StudyCreated, UserAdded
+from trialkit.record.kinds import CommandRefused, Payload, StudyCreated, UserAdded
+from trialkit.record.postgres import without_password
 from trialkit.record.roles import ENTRY, NEEDED, permissions_of, roles_with
-from trialkit.record.storage import storage_guard
 from trialkit.record.sign import KeyStore, check_user
 from trialkit.record.state import ParticipantState, StudyState
+from trialkit.record.storage import storage_guard
 from trialkit.study.design import Design, unknown_name
 from trialkit.study.files import (
     DESIGN,
-    RECORD,
+    FileLock,
     StudyFiles,
-    WriterLock,
     copy_into,
     copy_plan,
     login_name,
     new_folder,
 )
-from trialkit.study.shared import Shared, assemble, check_files, fold, load_sound
+from trialkit.study.shared import Refusal, Shared, assemble, check_files, fold, load_sound
 from trialkit.study.status import StudyStatus, status_of
 
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
@@ -100,6 +103,7 @@ class Study:
         clock: Clock | None = None,
         keys: KeyStore | None = None,
         seed: int | str | None = None,
+        database: str | None = None,
     ) -> Study:
         """Create a study in a new folder and open it for writing.
 
@@ -116,6 +120,8 @@ class Study:
         seed : int, str or None
             Seed of the allocation lists, kept in ``allocation.db`` only; None draws it from the
             operating system, and anything else is for demonstrations.
+        database : str or None
+            URL of an empty PostgreSQL database for the record; None keeps it in the folder.
 
         Raises
         ------
@@ -152,20 +158,17 @@ class Study:
                 "trial" if loaded else "import",
                 copy_into(folder / "protocols", {p.arm: path for path, p in loaded.items()}),
                 copy_plan(folder, plan),
+                without_password(database) if database else None,
             )
             write_durably(folder / DESIGN, design.to_yaml().encode())
             AllocationStore.create(folder, seed=seed)
-            lock = WriterLock(folder)
-            record: Record | None = None
+            record = Record.create(database or contents.store(folder), clock or RealClock())
             try:
-                record = Record.create(folder / RECORD, clock or RealClock())
-                study = cls(assemble(folder, contents, record, StudyState(), keys, lock), actor)
+                study = cls(assemble(folder, contents, record, StudyState(), keys), actor)
                 study._found(contents, name or actor)
                 contents.write(folder)
             except BaseException:
-                if record is not None:
-                    record.close()
-                lock.release()
+                record.close()
                 raise
         return study
 
@@ -217,8 +220,6 @@ class Study:
         ------
         UnknownName
             If there is no study, or no user of the name that was given.
-        StudyBusy
-            If it is open for writing elsewhere.
         ChainBroken, IntegrityError
             If the record, a protocol or the design was altered.
         StorageRefused
@@ -226,22 +227,16 @@ class Study:
         """
         folder = Path(folder)
         contents = StudyFiles.read(folder)
-        lock = WriterLock(folder) if write else None
+        where = contents.store(folder)
+        record = Record.open(where, write=write, clock=clock or RealClock())
         try:
-            record = Record.open(folder / RECORD, write=write, clock=clock or RealClock())
-            try:
-                state = fold(record)
-                check_files(folder, contents, state)
-                shared = assemble(folder, contents, record, state, keys, lock)
-                study = cls(shared, actor or login_name())
-                if actor is not None and actor not in study.state.users:
-                    raise unknown_name("user", actor, list(study.state.users))
-            except BaseException:
-                record.close()
-                raise
+            state = fold(record)
+            check_files(folder, contents, state)
+            study = cls(assemble(folder, contents, record, state, keys), actor or login_name())
+            if actor is not None and actor not in study.state.users:
+                raise unknown_name("user", actor, list(study.state.users))
         except BaseException:
-            if lock is not None:
-                lock.release()
+            record.close()
             raise
         return study
 
@@ -254,10 +249,8 @@ class Study:
         self.close()
 
     def close(self) -> None:
-        """Close the files and give the writer lock back; for all views."""
+        """Close the files; for all views."""
         self.record.close()
-        if self._shared.lock is not None:
-            self._shared.lock.release()
 
     # --- people ------------------------------------------------------------------------
 
@@ -281,16 +274,45 @@ class Study:
         imported = self.state.source == "import" and permission in ENTRY
         return imported and "import" in held
 
-    def require(self, permission: str) -> None:
-        """Refuse unless the person who acts holds `permission`.
+    def require(
+        self,
+        permission: str,
+        *,
+        command: str | None = None,
+        subject: str | None = None,
+        site: str | None = None,
+    ) -> None:
+        """Refuse unless the person who acts holds `permission`; a refusal is an event.
+
+        Parameters
+        ----------
+        command : str or None
+            What was tried; default: the permission.
+        subject, site : str or None
+            The participant or the site that it is about: a person with sites of their own may
+            act there only.
 
         Raises
         ------
         NotPermitted
-            With the roles that do.
+            With the roles that do, or the sites.
         """
-        if self.may(permission):
+        who = self.state.participants.get(subject) if subject else None
+        site = who.site if who is not None else site
+        held = self.may(permission)
+        user = self.state.users.get(self.actor)
+        if held and (site is None or user is None or not user.sites or site in user.sites):
             return
+        payload = CommandRefused(
+            command=command or permission, permission=permission, why="site" if held else "role"
+        )
+        self._refuse(Refusal(self.actor, self.role, payload, who.usubjid if who else None))
+        if held and user is not None:
+            raise NotPermitted(
+                f"{self.actor} acts for site {', '.join(user.sites)} and not for site {site}.",
+                remedy="Ask a person of that site.",
+                permission=permission,
+            )
         if self.role == "none":
             raise NotPermitted(
                 f"{self.actor} is not a user of study {self.state.study_id}.",
@@ -303,8 +325,32 @@ class Study:
             permission=permission,
         )
 
-    def add_user(self, user: str, *, role: str, name: str = "") -> Event:
+    def _refuse(self, refusal: Refusal) -> None:
+        """Record a refusal, now or when the batch that it ends is taken back."""
+        if self._shared.depth:
+            self._shared.refused.append(refusal)
+            return
+        if self.record.write:
+            self._record_refusal(self.record, refusal)
+            return
+        with contextlib.suppress(StorageRefused):  # a copy on a read-only medium stays as it is
+            opened = Record.open(self.record.where, write=True, clock=self.clock)
+            with opened:
+                self._record_refusal(opened, refusal)
+
+    def _record_refusal(self, record: Record, refusal: Refusal) -> None:
+        record.append(
+            refusal.payload, actor=refusal.actor, role=refusal.role, subject=refusal.subject
+        )
+        self.refresh()
+
+    def add_user(self, user: str, *, role: str, name: str = "", sites: Sequence[str] = ()) -> Event:
         """Add a person in one role; whoever may sign gets a key unless there is one.
+
+        Parameters
+        ----------
+        sites : sequence of str
+            The sites for which the person may act; empty for all.
 
         Raises
         ------
@@ -325,6 +371,7 @@ class Study:
                 name=name or user,
                 user_role=role,
                 key_fingerprint=self.keys.create(user) if signs else None,
+                sites=sorted(set(sites)),
             )
         )
 
@@ -346,32 +393,81 @@ class Study:
         """
         if isinstance(payload, StudyCreated):
             raise Duplicate("a study is created once.", remedy="Use `Study.create`.")
-        needed = NEEDED.get(payload.kind)
-        if needed is not None:
-            self.require(needed)
-        elif self.role == "none":
-            self.require(payload.kind)
-        event = self.record.append(
-            payload, actor=self.actor, role=self.role, subject=subject, reason=reason
-        )
-        self.state.apply(event)
+        with self.batch():
+            needed = NEEDED.get(payload.kind)
+            if needed is not None or self.role == "none":
+                self.require(needed or payload.kind, subject=subject)
+            event = self.record.append(
+                payload, actor=self.actor, role=self.role, subject=subject, reason=reason
+            )
+            self.state.apply(event)
         return event
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Commit all events inside together; a failure leaves record and state as they were."""
+        """Hold the writers' lock, and commit all events inside together.
+
+        The state is brought up to date first. A failure leaves record and state as they were;
+        a refusal that caused it is recorded afterwards.
+
+        Raises
+        ------
+        StudyBusy
+            If another process writes for longer than ten seconds.
+        StorageRefused
+            If the study is open for reading, or the disk refused.
+        """
+        shared = self._shared
         try:
             with self.record.batch():
-                yield
+                self.refresh()
+                shared.depth += 1
+                try:
+                    yield
+                finally:
+                    shared.depth -= 1
         except BaseException:
             if (self.state.seq, self.state.hash) != self.record.head:
                 self.state.rebuild(self.record.read())
             raise
+        finally:
+            if shared.depth == 0 and shared.refused:
+                refused, shared.refused = shared.refused, []
+                for refusal in refused:
+                    self._record_refusal(self.record, refusal)
 
     def refresh(self) -> None:
-        """Take into account what a writer appended since; for a study opened for reading."""
+        """Take into account what other writers appended since.
+
+        Raises
+        ------
+        ChainBroken
+            If the record no longer continues what was read from it.
+        """
+        if self.record.head == (self.state.seq, self.state.hash):
+            return
         for event in self.record.read(after=self.state.seq):
+            if event.seq != self.state.seq + 1 or event.prev != self.state.hash:
+                raise ChainBroken(
+                    f"{self.record.address}: event {event.seq} does not follow what was read.",
+                    remedy="Run `trialkit record verify`, and restore the study from a copy.",
+                )
             self.state.apply(event)
+        if self.record.head[0] < self.state.seq:
+            raise ChainBroken(
+                f"{self.record.address}: events after {self.record.head[0]} are gone.",
+                remedy="Keep the folder as evidence, and restore the study from a copy.",
+            )
+
+    def running(self, session: str) -> FileLock:
+        """Return the lock that says that a session runs in this process.
+
+        Raises
+        ------
+        StudyBusy
+            If it runs in another.
+        """
+        return FileLock(self.folder / "locks" / f"{session}.lock", f"session {session}")
 
     # --- participants and arms -------------------------------------------------------------
 
