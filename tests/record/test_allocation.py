@@ -121,6 +121,7 @@ def test_arm_is_checked_against_the_commitment(tmp_path: Path) -> None:
         store.arm_of("U-2", "s", 1, committed)
     other = "C" if place.arm == "R" else "R"
     with closing(sqlite3.connect(store.path)) as raw, raw:
+        raw.execute("DROP TRIGGER places_update")
         raw.execute("UPDATE places SET arm = ? WHERE place = 1", (other,))
     with pytest.raises(IntegrityError, match="U-1"):
         AllocationStore(tmp_path).arm_of("U-1", "s", 1, committed)
@@ -141,6 +142,49 @@ def test_reader_sees_what_a_writer_draws_later(tmp_path: Path) -> None:
         reader.place("s", 1)
     writer.ensure("s", 1, **TWO)
     assert reader.place("s", 1) == writer.place("s", 1)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE places SET arm = 'C'",
+        "DELETE FROM places WHERE place = 1",
+        "UPDATE secret SET seed = '2'",
+        "DELETE FROM secret",
+        "INSERT INTO places VALUES ('s', 1, 1, 'C', '')",
+    ],
+)
+def test_no_row_is_changed_or_removed(tmp_path: Path, statement: str) -> None:
+    store = AllocationStore.create(tmp_path, seed=1)
+    store.ensure("s", 1, **TWO)
+    before = [store.place("s", n) for n in range(1, 49)]
+    with closing(sqlite3.connect(store.path)) as raw, pytest.raises(sqlite3.IntegrityError):
+        raw.execute(statement)
+    again = AllocationStore(tmp_path)
+    assert again.seed() == "1"
+    assert [again.place("s", n) for n in range(1, 49)] == before
+
+
+def test_a_written_list_is_never_redrawn(tmp_path: Path) -> None:
+    """Other block sizes, another ratio: what is written stays, and only a further part differs."""
+    store = AllocationStore.create(tmp_path, seed=1)
+    first = store.ensure("s", 1, **TWO)
+    before = [store.place("s", n) for n in range(1, first[0].length + 1)]
+    other = {"arms": ["R", "C"], "ratio": [2, 1], "block_sizes": [3]}
+    again = AllocationStore(tmp_path)
+    assert again.ensure("s", 1, **other) == first
+    grown = again.ensure("s", first[0].length + 1, **other)
+    assert grown[0] == first[0]
+    assert [again.place("s", n) for n in range(1, first[0].length + 1)] == before
+
+
+def test_a_drawn_place_goes_after_the_last(tmp_path: Path) -> None:
+    store = AllocationStore.create(tmp_path)
+    assert [store.append("m", arm, arm * 2).place for arm in "RCR"] == [1, 2, 3]
+    other = AllocationStore(tmp_path)
+    assert other.append("m", "C", "x").place == 4
+    assert store.append("m", "R", "y").place == 5
+    assert [AllocationStore(tmp_path).place("m", n).arm for n in range(1, 6)] == list("RCRCR")
 
 
 def test_known_arms_are_appended(tmp_path: Path) -> None:

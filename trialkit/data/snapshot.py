@@ -213,7 +213,15 @@ def _reveal(study: Study) -> None:
         shown |= set(event.payload["arms"])
     wanted = {who for who, p in study.state.participants.items() if p.randomised}
     if not wanted <= shown or not study.state.revealed:
-        study.append(AllocationRevealed(plan_lock=lock.lock, arms=study.allocations()))
+        drawn = study.state.scheme is not None or bool(study.state.lists_committed)
+        study.append(
+            AllocationRevealed(
+                plan_lock=lock.lock,
+                arms=study.allocations(),
+                seed=study.allocation.seed() if drawn else None,
+                codes=[arm.code for arm in study.design.arms] if drawn else [],
+            )
+        )
 
 
 def snapshots(study: Study) -> list[Path]:

@@ -1,8 +1,9 @@
-"""Stratified permuted-block randomisation with concealed lists.
+"""Randomisation with concealed allocation: stratified permuted blocks, or minimisation.
 
 The stratum is the site (where the protocol says so) and the levels of the stratification
-factors; each has its own list. The next place of the list is taken. Neither the event nor the
-caller gets the arm: `Study.arm_of` tells it to those who may know.
+factors; each has its own list, and the next place of the list is taken. Minimisation counts
+those who came before by each factor (`trialkit.participants.minimisation`). Neither the event
+nor the caller gets the arm: `Study.arm_of` tells it to those who may know.
 """
 
 from __future__ import annotations
@@ -11,13 +12,21 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trialkit.errors import Duplicate, OutOfOrder
+from trialkit.errors import Duplicate, IntegrityError, OutOfOrder, OutOfRange
+from trialkit.participants.eligibility import require_eligible
+from trialkit.participants.minimisation import STRATUM, Minimiser, Rule, allocate
 from trialkit.protocol.model import Randomisation, Stratum
-from trialkit.record.allocation import Place, commitment
+from trialkit.record.blocks import Place, commitment
 from trialkit.record.chain import Event
-from trialkit.record.kinds import AllocationListCommitted, ParticipantRandomised
+from trialkit.record.draws import seed_commitment
+from trialkit.record.kinds import (
+    AllocationListCommitted,
+    AllocationSchemeCommitted,
+    ParticipantRandomised,
+)
 from trialkit.record.state import ParticipantState
 from trialkit.study import Study
+from trialkit.study.commands import command
 from trialkit.study.guards import require_active
 
 
@@ -32,20 +41,24 @@ class Randomised:
     event: Event
 
 
+@command("randomise")
 def randomise(study: Study, usubjid: str) -> Randomised:
-    """Give a participant the next place of the stratum's concealed list.
+    """Give a participant the next place of the stratum's concealed list, or the minimised arm.
 
-    A list, or a further part of one, is committed in the record before its first place is used.
+    The scheme, and each list or further part of one, is committed in the record before its
+    first place is used.
 
     Raises
     ------
     Duplicate
         If the participant is randomised already.
     OutOfOrder
-        If consent or a value that a stratum needs is missing, the participant was excluded or
-        withdrew, or the protocol has no randomisation.
+        If consent, the confirmed eligibility that the protocol asks for, or a value that a
+        stratum needs is missing; the participant was excluded or withdrew; the protocol has no
+        randomisation; or the seed was revealed, so that everybody knows what comes next.
+    IntegrityError
+        If arms, ratio, method or factors are not those of the first allocation.
     """
-    study.require("randomise")
     plan = study.design.randomisation
     if plan is None:
         raise OutOfOrder(
@@ -54,8 +67,27 @@ def randomise(study: Study, usubjid: str) -> Randomised:
         )
     who = require_active(study, usubjid)
     _not_twice(who)
+    require_eligible(study, who)
+    if study.state.revealed:
+        raise OutOfOrder(
+            "the allocation is revealed: the next arm would be known beforehand.",
+            remedy="Nobody is randomised after unblinding.",
+        )
+    scheme = scheme_of(study, plan)
     strata = strata_of(study, who, plan)
-    stratum = stratum_text(strata)
+    if study.state.scheme is None and not study.state.lists_committed:
+        study.append(scheme)
+    if plan.method == "minimisation":
+        stratum, place = STRATUM, _minimised(study, plan, strata)
+    else:
+        stratum = stratum_text(strata)
+        place = _listed(study, plan, stratum)
+    event = _append(study, usubjid, stratum, strata, place)
+    return Randomised(usubjid, stratum, strata, place.place, event)
+
+
+def _listed(study: Study, plan: Randomisation, stratum: str) -> Place:
+    """Return the next place of a stratum's list, after every part of it is in the record."""
     number = study.state.places_taken[stratum] + 1
     parts = study.allocation.ensure(
         stratum,
@@ -64,19 +96,61 @@ def randomise(study: Study, usubjid: str) -> Randomised:
         ratio=plan.ratio,
         block_sizes=plan.block_sizes,
     )
-    place = study.allocation.place(stratum, number)
-    with study.batch():
-        for part in parts:
-            if part.commitment not in study.state.lists_committed.get(stratum, ()):
-                study.append(
-                    AllocationListCommitted(
-                        stratum=stratum, length=part.length, commitment=part.commitment
-                    )
+    for part in parts:
+        if part.commitment not in study.state.lists_committed.get(stratum, ()):
+            study.append(
+                AllocationListCommitted(
+                    stratum=stratum, length=part.length, commitment=part.commitment
                 )
-        event = _append(study, usubjid, stratum, strata, place)
-    return Randomised(usubjid, stratum, strata, number, event)
+            )
+    return study.allocation.place(stratum, number)
 
 
+def scheme_of(study: Study, plan: Randomisation) -> AllocationSchemeCommitted:
+    """Return how the study allocates, which must be how it began.
+
+    Raises
+    ------
+    IntegrityError
+        If the record holds another scheme, or the hash of another seed.
+    """
+    scheme = AllocationSchemeCommitted(
+        scheme=plan.model_dump(mode="json"),
+        commitment=seed_commitment(
+            study.state.study_id,
+            [arm.code for arm in study.design.arms],
+            study.allocation.seed(),
+        ),
+    )
+    held = study.state.scheme
+    if held is None:
+        return scheme
+    began = AllocationSchemeCommitted.model_validate(held)
+    if began.commitment != scheme.commitment or Randomisation.model_validate(began.scheme) != plan:
+        raise IntegrityError(
+            "arms, ratio, method, factors or seed are not those of the first allocation.",
+            remedy="Nobody may change them: restore design.yaml and the allocation from a copy.",
+        )
+    return scheme
+
+
+def _minimised(study: Study, plan: Randomisation, strata: Mapping[str, str]) -> Place:
+    """Draw and store the arm of the next participant, given those who came before."""
+    minimiser = Minimiser(Rule.of([arm.code for arm in study.design.arms], plan))
+    earlier = sorted(
+        (who for who in study.state.participants.values() if who.randomised),
+        key=lambda who: who.place or 0,
+    )
+    for who in earlier:
+        held = study.allocation.arm_of(
+            who.usubjid, str(who.stratum), who.place or 0, str(who.commitment)
+        )
+        minimiser.add(who.strata, held.arm)
+    drawn = allocate(minimiser, study.allocation.seed(), len(earlier) + 1, strata)
+    return study.allocation.append(STRATUM, drawn.arm, drawn.salt)
+
+
+@command("import")
 def allocate_known(
     study: Study, usubjid: str, *, arm: str, strata: Mapping[str, str] | None = None
 ) -> Randomised:
@@ -93,8 +167,14 @@ def allocate_known(
         If the design has no such arm.
     Duplicate
         If the participant has an arm.
+    OutOfOrder
+        If the study is no import: there an arm is drawn, whoever asks.
     """
-    study.require("import")
+    if study.state.source != "import":
+        raise OutOfOrder(
+            f"study {study.state.study_id} draws its arms itself.",
+            remedy="Randomise: `trialkit randomise USUBJID`.",
+        )
     who = require_active(study, usubjid)
     _not_twice(who)
     study.design.arm(arm)
@@ -139,6 +219,8 @@ def strata_of(study: Study, who: ParticipantState, plan: Randomisation) -> dict[
     ------
     OutOfOrder
         If a value is missing.
+    OutOfRange
+        If an attribute is none of the levels that the protocol lists.
     """
     levels = {"site": who.site} if plan.by_site else {}
     return levels | {factor.name: _level(study, who, factor) for factor in plan.strata}
@@ -154,6 +236,11 @@ def _level(study: Study, who: ParticipantState, factor: Stratum) -> str:
                 remedy="Attributes are given at enrolment: exclude this entry and enrol again.",
             )
         if not factor.cuts:
+            if factor.levels and str(value) not in factor.levels:
+                raise OutOfRange(
+                    f"{who.usubjid}: {value} is no level of {factor.name}.",
+                    remedy=f"Levels: {', '.join(factor.levels)}. Exclude this entry, enrol again.",
+                )
             return str(value)
         score: float | None = float(value)
     else:

@@ -66,13 +66,52 @@ class Stratum(Part):
         return self.levels[bisect_right(self.cuts, value)]
 
 
-class Randomisation(Part):
-    """Stratified permuted blocks; `ratio` follows the order of the trial's arms."""
+class Minimisation(Part):
+    """How minimisation weighs: Pocock and Simon 1975, Han et al. 2009.
 
+    `measure` is what is minimised: the range, or the variance, of the arms' counts divided by
+    the ratio. The arm that balances best is given with `probability`; 1 would make it certain.
+    `weights` go by factor name (``site`` is the site); a factor without one has 1.
+    """
+
+    measure: Literal["range", "variance"] = "range"
+    probability: Annotated[float, Field(gt=0, le=1)] = 0.8
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+
+
+class Randomisation(Part):
+    """Stratified permuted blocks, or minimisation; `ratio` follows the order of the trial's arms.
+
+    ``permuted_blocks`` draws a list for each combination of site and strata, in blocks of
+    `block_sizes`. ``minimisation`` balances site and strata one by one, and has no blocks.
+    """
+
+    method: Literal["permuted_blocks", "minimisation"] = "permuted_blocks"
     ratio: list[Annotated[int, Field(ge=1, le=10)]]
-    block_sizes: list[Annotated[int, Field(ge=1, le=24)]]
+    block_sizes: list[Annotated[int, Field(ge=1, le=24)]] = Field(default_factory=list)
+    minimisation: Minimisation | None = None
     by_site: bool = True
     strata: list[Stratum] = Field(default_factory=list)
+
+    @property
+    def factors(self) -> list[str]:
+        """Names of what is balanced: the site first, where it counts, then the strata."""
+        return ["site"] * self.by_site + [stratum.name for stratum in self.strata]
+
+
+class Criterion(Part):
+    """A question about a person; an inclusion needs the answer yes, an exclusion no."""
+
+    id: Code
+    kind: Literal["inclusion", "exclusion"]
+    text: str
+
+
+class Eligibility(Part):
+    """Who may be randomised; every criterion is answered, and `version` is kept with it."""
+
+    version: Code
+    criteria: list[Criterion] = Field(min_length=1)
 
 
 class DoseMatch(Part):
@@ -87,13 +126,19 @@ class DoseMatch(Part):
 
 
 class Trial(Part):
-    """What the arms of a trial share. Randomisation is absent in a single-arm study."""
+    """What the arms of a trial share. Randomisation is absent in a single-arm study.
+
+    Where `eligibility` is given, nobody is randomised before it was confirmed. A form that is
+    entered more than `late_entry_days` days after the act needs a reason.
+    """
 
     id: Code
     title: str
     arms: list[Arm] = Field(min_length=1)
     randomisation: Randomisation | None = None
+    eligibility: Eligibility | None = None
     dose_match: DoseMatch | None = None
+    late_entry_days: Annotated[int, Field(ge=0)] | None = None
 
 
 class Visit(Part):

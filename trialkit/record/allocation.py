@@ -1,138 +1,45 @@
-"""Concealed allocation lists, stored apart from the record.
+"""Concealed allocations, stored apart from the record.
 
 Each stratum has a list of places, each with an arm and a salt. A list is drawn in permuted
 blocks of random size, and its SHA-256 goes into the record before its first place is used.
 The record says which place a participant took; the arm is found here only. So nothing is
 written here when somebody is randomised, and the two files cannot disagree after a crash.
+
+A minimised arm depends on who came before, so its place is written just before the event that
+names it. A place without an event (a crash between) is never used, and never written over.
+
+Everything drawn comes from `trialkit.record.blocks` and `trialkit.participants.minimisation`,
+which are pure; here is the file only, and it lets nobody change or remove a row.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from trialkit._canonical import sha256_json, sha256_text
 from trialkit.errors import IntegrityError
-from trialkit.record.schema import storage_guard
+from trialkit.record.blocks import ListPart, Place, commitment, draw_part, list_commitment
+from trialkit.record.storage import storage_guard
 
 FILE = "allocation.db"
-LIST_LENGTH = 48
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS secret (seed TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS places (
     stratum TEXT NOT NULL, place INTEGER NOT NULL, part INTEGER NOT NULL,
     arm TEXT NOT NULL, salt TEXT NOT NULL, PRIMARY KEY (stratum, place));
-"""
+""" + "".join(
+    f"CREATE TRIGGER {table}_{what.lower()} BEFORE {what} ON {table} BEGIN "
+    "SELECT RAISE(ABORT, 'the allocation is append-only'); END;\n"
+    for table in ("secret", "places")
+    for what in ("UPDATE", "DELETE")
+)
 
-
-def commitment(salt: str, usubjid: str, arm: str) -> str:
-    """Return the SHA-256 of ``salt|usubjid|arm``: binds the arm without telling it."""
-    return sha256_text(f"{salt}|{usubjid}|{arm}")
-
-
-@dataclass(frozen=True)
-class Place:
-    """One place of a list; `part` counts the parts in which the list was drawn, from 1."""
-
-    place: int
-    part: int
-    arm: str
-    salt: str
-
-
-@dataclass(frozen=True)
-class ListPart:
-    """A part of a list as the record knows it."""
-
-    stratum: str
-    part: int
-    length: int
-    commitment: str
-
-
-class _Draws:
-    """Uniform draws from SHA-256 in counter mode: the same on every machine for a seed."""
-
-    def __init__(self, seed: str) -> None:
-        self._seed = seed
-        self._counter = 0
-
-    def _word(self) -> bytes:
-        self._counter += 1
-        return hashlib.sha256(f"{self._seed}|{self._counter}".encode()).digest()
-
-    def below(self, n: int) -> int:
-        """Return an integer from 0 to n - 1 without bias (rejection sampling)."""
-        limit = (1 << 64) - (1 << 64) % n
-        while True:
-            value = int.from_bytes(self._word()[:8], "big")
-            if value < limit:
-                return value % n
-
-    def salt(self) -> str:
-        """Return 128 bits as 32 hex digits."""
-        return self._word()[:16].hex()
-
-    def shuffled(self, items: list[str]) -> list[str]:
-        """Return a uniform permutation (Fisher-Yates)."""
-        items = list(items)
-        for last in range(len(items) - 1, 0, -1):
-            other = self.below(last + 1)
-            items[last], items[other] = items[other], items[last]
-        return items
-
-
-def draw_part(
-    seed: str,
-    stratum: str,
-    part: int,
-    *,
-    arms: Sequence[str],
-    ratio: Sequence[int],
-    block_sizes: Sequence[int],
-    first: int = 1,
-    length: int = LIST_LENGTH,
-) -> list[Place]:
-    """Draw whole permuted blocks until there are at least `length` places.
-
-    Parameters
-    ----------
-    seed : str
-        Secret; with stratum and part it gives the list.
-    arms, ratio : sequence
-        Arm codes and their shares, of the same length.
-    block_sizes : sequence of int
-        Sizes to choose from, each a multiple of ``sum(ratio)``.
-    first : int
-        Number of the first place.
-
-    Raises
-    ------
-    ValueError
-        If a block size is no multiple of the ratio's sum.
-    """
-    share = sum(ratio)
-    if len(arms) != len(ratio) or not block_sizes or any(size % share for size in block_sizes):
-        raise ValueError(f"block sizes {list(block_sizes)} do not fit the ratio {list(ratio)}")
-    draws = _Draws(sha256_json([seed, stratum, part]))
-    drawn: list[str] = []
-    while len(drawn) < length:
-        size = block_sizes[draws.below(len(block_sizes))]
-        block = [arm for arm, n in zip(arms, ratio, strict=True) for _ in range(n * size // share)]
-        drawn += draws.shuffled(block)
-    return [Place(first + i, part, arm, draws.salt()) for i, arm in enumerate(drawn)]
-
-
-def list_commitment(stratum: str, places: Sequence[Place]) -> str:
-    """Return the SHA-256 that the record holds of a part of a list."""
-    return sha256_json([stratum, [[p.place, p.arm, p.salt] for p in places]])
+__all__ = ["AllocationStore", "ListPart", "Place", "commitment", "draw_part", "list_commitment"]
 
 
 class AllocationStore:
@@ -194,6 +101,11 @@ class AllocationStore:
             connection.executemany("INSERT INTO places VALUES (?, ?, ?, ?, ?)", rows)
         self._known.setdefault(stratum, {}).update({p.place: p for p in places})
 
+    def seed(self) -> str:
+        """Return the secret from which everything is drawn; whoever has it knows every arm."""
+        with self._connection() as connection:
+            return str(connection.execute("SELECT seed FROM secret").fetchone()[0])
+
     def parts(self, stratum: str) -> list[ListPart]:
         """Return the parts of a stratum's list that are drawn, in order."""
         by_part: dict[int, list[Place]] = {}
@@ -215,11 +127,11 @@ class AllocationStore:
         block_sizes: Sequence[int],
     ) -> list[ListPart]:
         """Draw the list of a stratum as far as `place` and return its parts."""
+        if place not in self._places(stratum):
+            self._known.pop(stratum, None)  # another process may have drawn it since
         while place not in self._places(stratum):
-            with self._connection() as connection:
-                seed = connection.execute("SELECT seed FROM secret").fetchone()[0]
             drawn = draw_part(
-                seed,
+                self.seed(),
                 stratum,
                 len(self.parts(stratum)) + 1,
                 arms=arms,
@@ -239,6 +151,13 @@ class AllocationStore:
         places = [Place(first + i, 0, arm, secrets.token_hex(16)) for i, arm in enumerate(arms)]
         self._store(stratum, places)
         return places
+
+    def append(self, stratum: str, arm: str, salt: str) -> Place:
+        """Store a place after the last one, with an arm that was just drawn, and return it."""
+        self._known.pop(stratum, None)
+        place = Place(max(self._places(stratum), default=0) + 1, 1, arm, salt)
+        self._store(stratum, [place])
+        return place
 
     def place(self, stratum: str, place: int) -> Place:
         """Return a place.

@@ -20,6 +20,8 @@ ENTRY = frozenset(
     }
 )
 ALL = ENTRY | {
+    "confirm_eligibility",
+    "emergency_unblind",
     "see_allocation",
     "see_progress",
     "lock_plan",
@@ -37,6 +39,8 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "owner": ALL - {"assess"},
     "coordinator": frozenset(
         {
+            "confirm_eligibility",
+            "emergency_unblind",
             "enrol",
             "consent",
             "exclude",
@@ -55,6 +59,8 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "assessor": frozenset({"visit", "assess", "diary", "report_ae"}),
     "investigator": frozenset(
         {
+            "confirm_eligibility",
+            "emergency_unblind",
             "enrol",
             "consent",
             "exclude",
@@ -94,12 +100,18 @@ NEEDED: dict[str, str] = {
     "participant.enrolled": "enrol",
     "participant.consented": "consent",
     "participant.excluded": "exclude",
+    "participant.eligible": "confirm_eligibility",
+    "allocation.scheme_committed": "randomise",
     "allocation.list_committed": "randomise",
     "participant.randomised": "randomise",
     "allocation.revealed": "unblind",
+    "unblinding.requested": "emergency_unblind",
+    "allocation.unblinded_one": "emergency_unblind",
     "visit.held": "visit",
     "visit.missed": "visit",
     "assessment.recorded": "assess",
+    "assessment.entered_again": "assess",
+    "assessment.adjudicated": "assess",
     "assessment.corrected": "assess",
     "diary.returned": "diary",
     "ae.reported": "report_ae",

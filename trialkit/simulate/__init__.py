@@ -24,6 +24,8 @@ _HOMES = {
     "Truth": "truth",
     "power_statement": "power",
     "operate": "operating",
+    "Balance": "balance",
+    "simulate_balance": "balance",
     "run_trial": "trial",
 }
 

@@ -18,7 +18,8 @@ class StudyStatus:
     """What `Study.status` returns.
 
     ``participants`` counts by how far they came, each in one row; ``sessions`` by how they ended;
-    ``lock`` is the hash of the plan lock, or None; ``revealed`` says whether arms are unblinded.
+    ``lock`` is the hash of the plan lock, or None; ``revealed`` says whether arms are unblinded,
+    ``unblinded`` of how many participants the arm was told in an emergency.
     """
 
     study_id: str
@@ -40,6 +41,7 @@ class StudyStatus:
     head: str
     chain_ok: bool
     findings: list[str]
+    unblinded: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status as plain data."""
@@ -59,9 +61,13 @@ class StudyStatus:
             ("Adverse events", f"{self.adverse_events}, serious {self.serious_events}"),
             ("Users", ", ".join(f"{u} ({role})" for u, role in self.users.items())),
             ("Plan", f"{self.plan or 'none'}, {lock}"),
-            ("Allocation", "revealed" if self.revealed else "concealed"),
+            ("Allocation", self._allocation()),
             ("Record", f"{self.events} events, chain {chain}, head {self.head[:16]}"),
         ]
+
+    def _allocation(self) -> str:
+        text = "revealed" if self.revealed else "concealed"
+        return f"{text}, {self.unblinded} unblinded in an emergency" if self.unblinded else text
 
     def __str__(self) -> str:
         """Return the status as lines of text."""
@@ -109,4 +115,5 @@ def status_of(
         head=chain.head,
         chain_ok=chain.ok,
         findings=[str(finding) for finding in chain.findings],
+        unblinded=sum(u.approved_by is not None for u in state.unblindings.values()),
     )
