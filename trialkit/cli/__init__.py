@@ -25,6 +25,7 @@ GROUPS: tuple[str, ...] = (
     "study",
     "record",
     "participants",
+    "randomise",
     "protocol",
     "plan",
     "data",

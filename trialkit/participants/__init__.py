@@ -4,6 +4,7 @@ Each function takes a `Study` first, checks that the step may be taken by this p
 appends one event or a few that belong together. A refusal changes nothing.
 """
 
+from trialkit.participants.eligibility import confirm_eligibility
 from trialkit.participants.enrolment import (
     consent,
     discontinue_training,
@@ -12,14 +13,26 @@ from trialkit.participants.enrolment import (
     withdraw,
 )
 from trialkit.participants.randomisation import Randomised, allocate_known, randomise
+from trialkit.participants.regenerate import AllocationCheck, check_allocation, verify_allocation
 from trialkit.participants.reports import report_ae, return_diary
 from trialkit.participants.training import log_conventional, miss_session
+from trialkit.participants.unblinding import (
+    Told,
+    approve_unblinding,
+    request_unblinding,
+    show_unblinded,
+)
 from trialkit.participants.visits import assess, correct, hold_visit, miss_visit, study_day
 
 __all__ = [
+    "AllocationCheck",
     "Randomised",
+    "Told",
     "allocate_known",
+    "approve_unblinding",
     "assess",
+    "check_allocation",
+    "confirm_eligibility",
     "consent",
     "correct",
     "discontinue_training",
@@ -31,7 +44,10 @@ __all__ = [
     "miss_visit",
     "randomise",
     "report_ae",
+    "request_unblinding",
     "return_diary",
+    "show_unblinded",
     "study_day",
+    "verify_allocation",
     "withdraw",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from trialkit._yaml import Document
+from trialkit.protocol.check_allocation import check_blocks, check_eligibility, check_minimisation
 from trialkit.protocol.instruments import Instrument
 from trialkit.protocol.model import Arm, Diary, Randomisation, Stratum, Visit
 
@@ -19,6 +20,7 @@ def check_shared(document: Document, instruments: Mapping[str, Instrument]) -> N
     _check_arms(document, arms)
     if document.whole("trial", "arms"):
         _check_randomisation(document, randomisation, len(arms))
+    check_eligibility(document)
     for index, stratum in document.parts(Stratum, "trial", "randomisation", "strata"):
         at = ("trial", "randomisation", "strata", index)
         _check_stratum(document, at, stratum, visits, instruments)
@@ -81,23 +83,16 @@ def _check_randomisation(
     if n_arms == 1:
         document.add(at, "there is one arm only.", "Remove randomisation, or add the other arm.")
         return
-    total = sum(randomisation.ratio)
     if len(randomisation.ratio) != n_arms:
         document.add(
             (*at, "ratio"),
             f"the ratio has {len(randomisation.ratio)} numbers and the trial {n_arms} arms.",
             "Give one number an arm, in the order of trial.arms.",
         )
-    elif not randomisation.block_sizes:
-        document.add((*at, "block_sizes"), "there is no block size.", f"Use [{2 * total}].")
+    elif randomisation.method == "minimisation":
+        check_minimisation(document, randomisation)
     else:
-        wrong = [size for size in randomisation.block_sizes if size % total]
-        if wrong:
-            document.add(
-                (*at, "block_sizes"),
-                f"{', '.join(map(str, wrong))} is no multiple of the ratio's sum {total}.",
-                f"Use multiples of {total}, such as [{2 * total}, {3 * total}].",
-            )
+        check_blocks(document, randomisation)
     names = [stratum.name for stratum in randomisation.strata]
     for position in repeated(name.upper() for name in names):
         document.add(

@@ -18,7 +18,7 @@ from trialkit.participants.randomisation import stratum_text
 from trialkit.protocol.instruments import Instrument, score
 from trialkit.protocol.load import load_protocol
 from trialkit.protocol.model import Randomisation, Stratum
-from trialkit.record.allocation import draw_part
+from trialkit.record.blocks import draw_part
 from trialkit.simulate.patients import Assessment, Course, Person, VisitOutcome, course, person
 from trialkit.simulate.training import attended
 from trialkit.simulate.worlds import COHORT, Cohort, World

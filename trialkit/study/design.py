@@ -19,7 +19,15 @@ from pydantic import Field
 from trialkit._yaml import Model, load_yaml, parse_model
 from trialkit.errors import IntegrityError, UnknownName
 from trialkit.protocol.instruments import Instrument, find_instrument, instruments_for
-from trialkit.protocol.model import Arm, Diary, Part, Protocol, Randomisation, Visit
+from trialkit.protocol.model import (
+    Arm,
+    Diary,
+    Eligibility,
+    Part,
+    Protocol,
+    Randomisation,
+    Visit,
+)
 
 SCHEMA = "trialkit.design/1"
 Named = TypeVar("Named", Arm, Diary, Visit)
@@ -31,6 +39,7 @@ class Design(Part):
     schema_: Literal["trialkit.design/1"] = Field(default="trialkit.design/1", alias="schema")
     arms: list[Arm]
     randomisation: Randomisation | None = None
+    eligibility: Eligibility | None = None
     visits: list[Visit] = Field(default_factory=list)
     diaries: list[Diary] = Field(default_factory=list)
     instruments: dict[str, Instrument] = Field(default_factory=dict)
@@ -50,6 +59,7 @@ class Design(Part):
         return cls(
             arms=first.trial.arms,
             randomisation=first.trial.randomisation,
+            eligibility=first.trial.eligibility,
             visits=first.visits,
             diaries=first.diaries,
             instruments={code: find_instrument(known, code) for code in dict.fromkeys(wanted)},
