@@ -128,7 +128,9 @@ class JointDrive(Drive):
     def move(self, dt_s: float) -> None:
         """Let drive and leg move."""
         self.torque = self.wanted_torque() if self.enabled else 0.0
-        own = self._ability
+        slips = self._is(Bench.SLIP)
+        self.torque = 0.0 if slips else self.torque
+        own = 0.0 if slips else self._ability
         leg = 40.0 * (own * self._target - self.q) + 3.0 * (own * self._target_v - self.v)
         leg += self._spasm if self._is(Bench.SPASM) else 0.0
         self._push = self._push + PUSH_NM_S * dt_s if self._is(Bench.PUSH) else 0.0

@@ -157,3 +157,5 @@ class Bench:
     LOSE_HOME = 14
     PUSH = 15
     """The joint is pushed slowly to the upper end of its range."""
+    SLIP = 16
+    """The joint's coupling slips: the drive moves nothing, and the leg hangs straight."""

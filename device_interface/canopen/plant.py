@@ -32,9 +32,11 @@ HOLD_RATE = 0.4
 STOP_RATE = 1.2
 """Belt deceleration in m/s2 for a hold or the end, and for a stop."""
 SPASM_NM = 45.0
-SPASM_RAD = 0.7
 SPASM_PERIODS = 4
-"""A spasm is so much interaction torque, or distance from the path, for so many SYNCs."""
+"""A spasm is so much interaction torque for so many SYNCs."""
+FAR_RAD = 0.7
+FAR_PERIODS = 8
+"""A joint that is so far from its path for so many SYNCs does not follow it."""
 _MAX_ROWS = 3000
 _QUIET = (o.NO_ERROR, o.HEARTBEAT_LOST, o.BUS_OFF_RECOVERED)
 
@@ -93,7 +95,7 @@ class BusPlant:
         }  # fmt: skip
         self._gait = ReferenceGait()
         self._rows: deque[tuple[int, list[float]]] = deque(maxlen=_MAX_ROWS)
-        self._spasm = 0
+        self._spasm = self._far = 0
         self._cycled_ns = 0
         self._faulty: set[str] = set()
 
@@ -160,8 +162,8 @@ class BusPlant:
         """Do nothing: what happens, happens in the drives."""
 
     def calm(self) -> None:
-        """Forget a spasm."""
-        self._spasm = 0
+        """Forget what led to a hold."""
+        self._spasm = self._far = 0
 
     def run(self, t_ns: int, duration_ns: int) -> Mapping[str, Rows]:
         """Return the rows up to `t_ns` + `duration_ns`."""
@@ -202,7 +204,7 @@ class BusPlant:
         with self.lock:
             self.troubles.clear()
             self._faulty.clear()
-            self._spasm = 0
+            self._spasm = self._far = 0
             for drive in self.drives.values():
                 drive.emergency = None
 
@@ -289,7 +291,7 @@ class BusPlant:
 
     def _keep_row(self, now_ns: int) -> None:
         row: list[float] = []
-        squares, spasm = 0.0, False
+        squares, spasm, far = 0.0, False, False
         for joint, side, drive in self._joints:
             angle = _scaled(drive, o.POSITION, drive.sign * o.POSITION_UNIT)
             felt = _scaled(drive, o.INTERACTION, drive.sign * o.INTERACTION_UNIT)
@@ -298,11 +300,15 @@ class BusPlant:
             row += [angle, speed, torque, felt]
             reference = self._gait.angle_rad(joint, side)
             squares += (angle - reference) ** 2
-            far = abs(felt) > SPASM_NM or abs(angle - reference) > SPASM_RAD
-            spasm = spasm or (far and drive.age_periods < 2)
+            fresh = drive.age_periods < 2
+            spasm = spasm or (fresh and abs(felt) > SPASM_NM)
+            far = far or (fresh and abs(angle - reference) > FAR_RAD)
         self._spasm = self._spasm + 1 if spasm else 0
+        self._far = self._far + 1 if far else 0
         if self._spasm == SPASM_PERIODS:
-            self.troubles.append(Trouble("spasm", "joints", "off the path"))
+            self.troubles.append(Trouble("spasm", "joints", "sudden interaction torque"))
+        elif self._far == FAR_PERIODS:
+            self.troubles.append(Trouble("tracking_error", "joints", "far from the path"))
         load = _scaled(self._support, o.LOAD, o.LOAD_UNIT)
         late, bus = self.row_tail
         age = max(drive.age_periods for drive in self.drives.values())

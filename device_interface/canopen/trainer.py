@@ -393,7 +393,7 @@ class CanopenGaitTrainer(Controller):
     def _latch(self, trouble: Trouble) -> None:
         kind = trouble.kind
         self._details.setdefault(kind, f"{trouble.node}: {trouble.text}")
-        if kind == "spasm":
+        if self._holds(kind):
             if self._state is _S.RUNNING:
                 self._codes.append(kind)
                 self._enter_hold()

@@ -6,7 +6,7 @@ import numpy as np
 
 from device_interface.conformance.bench import Bench
 from device_interface.conformance.model import Deviates, Group, NotJudged
-from device_interface.conformance.rig import BELT, READ_BACK, Rig, S, Trace
+from device_interface.conformance.rig import BELT, PLAYS, READ_BACK, Rig, S, Trace
 from device_interface.errors import StateRefused, TokenRefused
 
 GROUP = Group("resume", "Resume")
@@ -20,6 +20,12 @@ def _held(bench: Bench) -> tuple[Rig, int, Trace]:
     rig.until(1.0, S.HOLD)
     rig.pass_time(rig.bound_s(2) + 0.5)
     return rig, token, before
+
+
+def _plays_on(rig: Rig) -> None:
+    """Say that a player has no command to repeat: after a hold its recording goes on."""
+    if any(c.name == PLAYS for c in rig.own.channels):
+        raise NotJudged("a recording goes on where it stood, and moves nobody")
 
 
 @GROUP.check()
@@ -39,6 +45,7 @@ def hold_comes_to_rest(bench: Bench) -> str:
 def while_moving_refused(bench: Bench) -> str:
     """Resume is refused while the belt still moves."""
     rig = bench.rig()
+    _plays_on(rig)
     _, before = rig.walk()
     if not rig.powered(before, before, torque=False).any():
         raise NotJudged("the device reports no belt that moves")
@@ -66,6 +73,7 @@ def new_token(bench: Bench) -> str:
 def nothing_repeated(bench: Bench) -> str:
     """After resume nothing moves until new setpoints come: no command of before is repeated."""
     rig, _, before = _held(bench)
+    _plays_on(rig)
     rig.link.resume()
     rows = rig.stays(5.0, S.RUNNING)
     if rig.powered(before, rows, torque=False).any():

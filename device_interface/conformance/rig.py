@@ -25,6 +25,8 @@ from trialkit.errors import TrialkitError, UsageError
 
 S = DeviceState
 BELT = "belt_speed_m_s"
+PLAYS = "playing"
+"""What a player of recordings has for motion: 1 while the recording runs."""
 READ_BACK = {
     "speed_m_s": "belt_speed_set_m_s",
     "support_fraction": "support_set_fraction",
@@ -66,6 +68,13 @@ class Trace:
         if not self.has(name):
             raise Deviates(f"the stream {self.stream.name} has no channel {name}")
         return self.values[:, self.stream.index(name)].astype(np.float64)
+
+    def where(self, rows: NDArray[np.bool_]) -> Trace:
+        """Return only those `rows`, of shape (n,)."""
+        some = Trace(self.stream, [])
+        for name in ("seq", "t_device_ns", "t_host_ns", "values"):
+            setattr(some, name, getattr(self, name)[rows])
+        return some
 
     def states(self) -> list[DeviceState]:
         """Return the device states in the rows, each stretch once."""
@@ -130,6 +139,19 @@ class Rig:
             if left <= 0:
                 wanted = " or ".join(state.name for state in states)
                 raise Deviates(f"{self.link.state.name} after {seconds:g} s, not {wanted}")
+
+    def until_ramping(self) -> Trace:
+        """Let time pass until the device, told so, is in RAMP_DOWN.
+
+        Raises
+        ------
+        NotJudged
+            If it is through already, as one is that has nothing to bring to rest.
+        """
+        rows = self.until(1.0, S.RAMP_DOWN, S.DISARMED)
+        if self.link.state is S.DISARMED:
+            raise NotJudged("its ramp-down takes no time")
+        return rows
 
     def stays(self, seconds: float, *states: DeviceState) -> Trace:
         """Let `seconds` pass in which the device must not leave `states`.
@@ -265,7 +287,7 @@ class Rig:
         return [n for n in names if "motor_torque" in n] or [n for n in names if n == "guidance"]
 
     def powered(self, before: Trace, rows: Trace, *, torque: bool) -> NDArray[np.bool_]:
-        """Return for each of `rows` whether the belt moves or, if asked, torque acts.
+        """Return for each of `rows` whether the belt moves (or a recording plays) or torque acts.
 
         Torque acts where a channel is above 5 % of its peak in `before`, or above 1 % of its
         declared range where that is more.
@@ -278,6 +300,8 @@ class Rig:
         names = self.torque_channels() if torque else []
         if rows.has(BELT):
             acts |= np.abs(rows.column(BELT)) >= MOVING_M_S
+        elif rows.has(PLAYS):
+            acts |= rows.column(PLAYS) > 0
         elif not names:
             raise NotJudged("the device reports neither a belt nor a torque")
         for name in names:

@@ -37,7 +37,7 @@ def into(rig: Rig, state: DeviceState, share: float = 0.6) -> Trace:
         rig.inject(rig.first_fault("fault"))
     elif state is S.ESTOP_PHYSICAL:
         rig.inject(rig.first_fault("estop"))
-    reached = rig.until(1.0, state)
+    reached = rig.until_ramping() if state is S.RAMP_DOWN else rig.until(1.0, state)
     return walked if len(walked) else reached
 
 

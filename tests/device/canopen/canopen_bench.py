@@ -25,7 +25,7 @@ from trialkit._clock import RealClock
 WALK = {"speed_m_s": 0.4, "support_fraction": 0.05, "guidance": 0.8}
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     begin = time.monotonic()
     while not condition():
         assert time.monotonic() - begin < seconds, "it did not happen in time"
@@ -100,7 +100,7 @@ class Sniffer:
 
 def last_row(link: DeviceLink) -> dict[str, float]:
     """The newest row, after waiting for it."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         blocks = link.wait(0.02)[1]
         if blocks:
@@ -109,13 +109,25 @@ def last_row(link: DeviceLink) -> dict[str, float]:
     raise AssertionError("no row came")
 
 
-def reach(link: DeviceLink, state: DeviceState, seconds: float = 20.0) -> None:
+def reach(link: DeviceLink, state: DeviceState, seconds: float = 60.0) -> None:
     until(lambda: link.wait(0.01) is not None and link.state is state, seconds)
+
+
+def arm(link: DeviceLink, seconds: float = 60.0) -> int:
+    """Arm; again where this machine was too late for the drives or for the last state."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return link.arm()
+        except StateRefused:
+            if time.monotonic() > end:
+                raise
+            clear(link)
 
 
 def walk(link: DeviceLink, values: dict[str, float] | None = None) -> int:
     """Arm, and walk until the belt moves and the joints make torque."""
-    token = link.arm()
+    token = arm(link)
     link.apply(Setpoints(values or WALK, {}, token))
     until(lambda: last_row(link)["belt_speed_m_s"] > 0.1 and link.state is DeviceState.RUNNING)
     return token
@@ -123,6 +135,10 @@ def walk(link: DeviceLink, values: dict[str, float] | None = None) -> int:
 
 def clear(link: DeviceLink) -> None:
     """Bring any state to DISARMED, as an operator would: again and again until it is done."""
+    link.stop(1)  # the state that was heard last may be old
+    link.preflight()  # is answered after the stop was taken
+    known = time.monotonic_ns()
+    until(lambda: any(b.t_host_ns[-1] > known for b in link.wait(0.02)[1]), 60.0)
 
     def once() -> bool:
         link.wait(0.02)
@@ -135,7 +151,7 @@ def clear(link: DeviceLink) -> None:
                 link.acknowledge()
         return link.state is DeviceState.DISARMED
 
-    until(once)
+    until(once, 60.0)
 
 
 def torque_nm(row: dict[str, float]) -> float:

@@ -47,7 +47,7 @@ def test_frames_cross_processes_and_are_not_echoed(tmp_path: Path) -> None:
         try:
             bus.send(frame(0x181, b"\x27\x02"))
             bus.send(can.Message(arbitration_id=0x1ABCDEF, data=b"12345678", is_extended_id=True))
-            first, second = bus.recv(10), bus.recv(10)
+            first, second = bus.recv(30), bus.recv(30)
             assert first is not None
             assert second is not None
             assert (first.arbitration_id, bytes(first.data)) == (0x182, b"\x27\x02")
@@ -58,6 +58,7 @@ def test_frames_cross_processes_and_are_not_echoed(tmp_path: Path) -> None:
         bus.send(frame(1))  # a peer that is gone is no error
 
 
+@pytest.mark.slow
 def test_a_peer_that_stands_still_delays_nobody(tmp_path: Path) -> None:
     with hub(tmp_path) as (path, _), can.Bus(interface=INTERFACE, channel=path) as bus:
         process = other(path)
@@ -67,7 +68,7 @@ def test_a_peer_that_stands_still_delays_nobody(tmp_path: Path) -> None:
             os.kill(process.pid, signal.SIGSTOP)
             for number in range(4000):
                 bus.send(frame(number % 0x700, number.to_bytes(2, "little")))
-                message = reader.recv(10)
+                message = reader.recv(30)
                 assert message is not None
                 assert int.from_bytes(message.data, "little") == number
             counts = control.counts()
@@ -86,16 +87,16 @@ def test_a_bench_can_cut_one_way_and_put_a_peer_off_the_bus(tmp_path: Path) -> N
             control.cut("a", "b")
             a.send(frame(1))
             b.send(frame(2))
-            got = a.recv(10)
+            got = a.recv(30)
             assert got is not None
             assert got.arbitration_id == 2
             control.join("a", "b")
             a.send(frame(3))
-            got = b.recv(10)
+            got = b.recv(30)
             assert got is not None
             assert got.arbitration_id == 3  # and 1 was never carried
             control.bus_off("a", 0.2)
-            told = a.recv(10)
+            told = a.recv(30)
             assert told is not None
             assert told.is_error_frame
             assert a.state is can.BusState.ERROR
@@ -103,7 +104,7 @@ def test_a_bench_can_cut_one_way_and_put_a_peer_off_the_bus(tmp_path: Path) -> N
                 a.send(frame(4))
             until(lambda: a.recv(0.01) is not None or a.state is can.BusState.ACTIVE)
             a.send(frame(5))
-            got = b.recv(10)
+            got = b.recv(30)
             assert got is not None
             assert got.arbitration_id == 5
         finally:
@@ -118,7 +119,7 @@ def test_a_hub_that_is_gone_is_an_error(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         with pytest.raises(can.CanOperationError, match="gone"):
-            bus.recv(10)
+            bus.recv(30)
         with pytest.raises(can.CanOperationError, match="gone"):
             bus.send(frame(1))
         bus.shutdown()
@@ -127,15 +128,15 @@ def test_a_hub_that_is_gone_is_an_error(tmp_path: Path) -> None:
         UnixBus(str(tmp_path / "nowhere"))
 
 
-@pytest.mark.parametrize("name", ["", "a", "host", "a long name"])
-def test_a_greeting_is_never_taken_for_a_frame(tmp_path: Path, name: str) -> None:
+def test_a_greeting_is_never_taken_for_a_frame(tmp_path: Path) -> None:
     """One of these is 16 bytes of JSON, as long as a frame."""
     with hub(tmp_path) as (path, _):
         reader = UnixBus(path, name="reader")
-        writer = UnixBus(path, name=name)
-        writer.send(frame(7))
-        first = reader.recv(10)
-        assert first is not None
-        assert first.arbitration_id == 7
-        writer.shutdown()
+        for name in ("", "a", "host", "a long name"):
+            writer = UnixBus(path, name=name)
+            writer.send(frame(7))
+            first = reader.recv(30)
+            assert first is not None, name
+            assert first.arbitration_id == 7, name
+            writer.shutdown()
         reader.shutdown()

@@ -234,15 +234,20 @@ def test_a_fault_whose_cause_lasts_is_not_reset(drives: tuple[str, Path]) -> Non
     with host(drives[0], "knee_r") as bare:
         bare.configure()
         bare.enable()
-        bare.master.write(bare.drive, o.BENCH_DURATION, 1500)
+        bare.master.write(bare.drive, o.BENCH_DURATION, 8000)
         bare.master.write(bare.drive, o.BENCH_FAULT, Bench.OVER_TEMPERATURE)
         until(lambda: bare.drive.state is _S.FAULT)
         bare.word = c.FAULT_RESET
         bare.passes(10)
         assert bare.drive.state is _S.FAULT
-        bare.lead(c.DISABLE_VOLTAGE, _S.FAULT)
-        time.sleep(1.6)
-        bare.lead(c.FAULT_RESET, _S.SWITCH_ON_DISABLED)
+
+        def reset() -> bool:
+            for word in (c.DISABLE_VOLTAGE, c.FAULT_RESET):
+                bare.word = word
+                bare.passes(5)
+            return bare.drive.state is _S.SWITCH_ON_DISABLED
+
+        until(reset)
 
 
 @pytest.mark.parametrize("name", ["ankle_r", "ankle_l"])

@@ -12,6 +12,7 @@ import pytest
 from canopen_bench import (
     WALK,
     Sniffer,
+    arm,
     bench,
     clear,
     last_row,
@@ -32,6 +33,7 @@ from device_interface.canopen.bus import UnixBus
 from device_interface.canopen.cia402 import DriveState
 from device_interface.canopen.faults import FAULTS
 from device_interface.canopen.objects import Bench
+from device_interface.contract import Block
 from device_interface.errors import LimitRefused, StateRefused, TokenRefused
 from trialkit.errors import UsageError
 
@@ -81,7 +83,7 @@ def test_the_driver_is_found_by_name() -> None:
 
 
 def test_the_wire_from_arming_to_the_end(link: DeviceLink, sniffer: Sniffer) -> None:
-    token = link.arm()
+    token = arm(link)
     for node in (11, KNEE_L, BELT, SUPPORT):
         until(lambda n=node: c.ENABLE_OPERATION in sniffer.words(w.RPDO[0] + n))  # type: ignore[misc]
         words = sniffer.words(w.RPDO[0] + node)
@@ -126,7 +128,8 @@ def test_rows_come_with_every_signal(link: DeviceLink) -> None:
     assert abs(row["grf_vertical_l"] + row["grf_vertical_r"] - 75 * 9.81) < 75.0
     assert 0.2 < row["bus_load"] < 0.5
     # by the number: none was lost on the way
-    blocks = [b for _ in range(10) for b in link.wait(0.05)[1]]
+    blocks: list[Block] = []
+    until(lambda: blocks.extend(link.wait(0.05)[1]) is None and sum(map(len, blocks)) > 40)
     seq = np.concatenate([block.seq for block in blocks]).astype(int)
     assert (np.diff(seq) == 1).all()
 
@@ -134,7 +137,7 @@ def test_rows_come_with_every_signal(link: DeviceLink) -> None:
 def test_what_is_out_of_range_is_refused_and_changes_nothing(link: DeviceLink) -> None:
     with pytest.raises(StateRefused, match="apply is not legal in DISARMED"):
         link.apply(Setpoints(WALK, {}, 1))
-    token = link.arm()
+    token = arm(link)
     with pytest.raises(StateRefused, match="arm is not legal"):
         link.arm()
     for values, rates in (
@@ -197,7 +200,7 @@ def test_each_fault_removes_torque_latches_and_keeps_its_code(
     assert link.faults() == []
     words = sniffer.words(w.RPDO[0] + KNEE_L)
     assert c.ENABLE_OPERATION not in words  # no way from a fault to enabled but a new arming
-    link.arm()
+    arm(link)
 
 
 def test_a_spasm_holds_and_nothing_goes_on_by_itself(link: DeviceLink) -> None:
@@ -207,6 +210,20 @@ def test_a_spasm_holds_and_nothing_goes_on_by_itself(link: DeviceLink) -> None:
     until(lambda: last_row(link)["belt_speed_m_s"] < 0.01)
     for _ in range(10):
         assert last_row(link)["belt_speed_set_m_s"] == 0.0
+    assert link.state is DeviceState.HOLD
+
+
+@pytest.mark.slow
+def test_a_leg_that_does_not_follow_its_path_holds(link: DeviceLink) -> None:
+    walk(link, {"speed_m_s": 0.6, "guidance": 1.0})
+    until(lambda: last_row(link)["belt_speed_m_s"] > 0.5)
+    rows: list[dict[str, float]] = []
+    link.inject("tracking_error")
+    until(lambda: rows.append(last_row(link)) is None and rows[-1]["fault_code"] == 403)
+    assert rows[-1]["device_state"] == DeviceState.HOLD
+    assert max(row["tracking_error_rad"] for row in rows) > 0.7 / math.sqrt(6)  # of six joints
+    until(lambda: last_row(link)["belt_speed_m_s"] < 0.01)
+    until(lambda: last_row(link)["fault_code"] == 0)  # it held, and does not latch
     assert link.state is DeviceState.HOLD
 
 
@@ -227,7 +244,7 @@ def test_the_emergency_stop_stays_until_it_is_released_and_acknowledged(link: De
     reach(link, DeviceState.ESTOP_PHYSICAL)
     clear(link)
     assert link.faults() == []
-    link.arm()
+    arm(link)
 
 
 @pytest.mark.slow
@@ -286,7 +303,7 @@ def test_a_node_that_starts_anew_is_set_up_again_on_acknowledging(
     reach(link, DeviceState.FAULT)
     assert [code for code, _ in link.faults()] == [501]
     clear(link)
-    link.arm()
+    arm(link)
 
 
 @pytest.mark.slow
@@ -298,6 +315,7 @@ def test_a_planned_fault_comes(link: DeviceLink) -> None:
         load_driver("canopen", {"faults": [{"at_s": 1, "kind": "nosuch"}]})
 
 
+@pytest.mark.slow
 def test_what_is_not_ready_refuses_to_arm() -> None:
     """A mode that is not taken is no line in a log: the device is not armed."""
     device = {**bench_site()["device"], "calibrated_on": None}
@@ -369,6 +387,7 @@ class EchoBus(UnixBus):
         super().__init__(*args, **options)
 
 
+@pytest.mark.slow
 def test_our_own_frames_coming_back_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The third controlword and all after it are sent, echo or not."""
     with bench() as made:

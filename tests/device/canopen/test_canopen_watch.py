@@ -111,6 +111,7 @@ def test_a_host_that_is_gone_is_a_lost_link(monkeypatch: pytest.MonkeyPatch) -> 
         walk(link)
 
 
+@pytest.mark.slow
 def test_drives_that_are_frozen_are_not_operational(tmp_path: Path) -> None:
     with bench() as made, linked({"site": site_on(made.channel)}) as link:
         walk(link)
@@ -155,6 +156,7 @@ def _off(path: Path, t_ns: int) -> set[str]:
     return {line["node"] for line in since(path, t_ns) if line["what"] == "SWITCH_ON_DISABLED"}
 
 
+@pytest.mark.slow
 def test_a_cycle_that_dies_is_told_and_the_drives_stop(tmp_path: Path) -> None:
     path = tmp_path / "account.jsonl"
     with linked({"simulation": {"account": str(path)}}) as link:
