@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from device_interface.contract import Capability, Channel, Parameter, Stream
-from device_interface.simulated.faults import FAULTS
+from device_interface.simulated.faults import FAULTS, PARTICIPANT_STOP
 
 MAX_SPEED_M_S = 0.8889
 """3.2 km/h, from the data sheet of a driven treadmill orthosis."""
 MAX_SUPPORT_KG = 85.0
 MAX_PATIENT_KG = 135.0
 ROW_S = 0.01
+EMG_HZ = 1000
+MUSCLES = ("rectus_femoris", "biceps_femoris", "tibialis_anterior", "gastrocnemius")
+FURTHER = ("physiology", "stride", "emg")
+"""Streams that the trainer has beside ``motion`` where it is asked to."""
 
 _HIP = (math.radians(-40), math.radians(120))
 _KNEE = (math.radians(-10), math.radians(120))
@@ -104,12 +109,78 @@ def stride_stream(max_support: float) -> Stream:
     return Stream("stride", None, tuple([*rows, *_shared(max_support), *_system()]))
 
 
+def _physiology_stream() -> Stream:
+    return Stream(
+        "physiology",
+        1.0,
+        (
+            _channel("heart_rate_bpm", "1/min", "beats", 20, 250),
+            _channel("spo2_fraction", "1", "saturation of oxygen", 0, 1),
+            _channel("respiratory_rate_per_min", "1/min", "breaths", 0, 80),
+        ),
+    )
+
+
+def _strides_beside(max_support: float) -> Stream:
+    own = stride_stream(max_support)
+    symmetry = _channel("step_symmetry", "1", "left (paretic) step over right step", 0, 10)
+    return Stream(own.name, None, (*own.channels, symmetry))
+
+
+def _emg_stream() -> Stream:
+    return Stream(
+        "emg",
+        float(EMG_HZ),
+        tuple(
+            _channel(f"emg_{muscle}_{side}", "V", "as amplified, no sense", -0.005, 0.005)
+            for side in "lr"
+            for muscle in MUSCLES
+        ),
+    )
+
+
+def further_streams(names: Iterable[str], max_support: float) -> tuple[Stream, ...]:
+    """Return the streams beside ``motion``, in the order of `FURTHER`.
+
+    Raises
+    ------
+    ValueError
+        If a name is not one of `FURTHER`, or comes twice.
+    """
+    wanted = list(names)
+    if not set(wanted) <= set(FURTHER) or len(set(wanted)) < len(wanted):
+        raise ValueError(f"streams must be some of {', '.join(FURTHER)}, each once")
+    made = {
+        "physiology": _physiology_stream(),
+        "stride": _strides_beside(max_support),
+        "emg": _emg_stream(),
+    }
+    return tuple(made[name] for name in FURTHER if name in wanted)
+
+
 def capability(
-    *, rate: str, weight_kg: float, serial: str, calibrated_on: str | None
+    *,
+    rate: str,
+    weight_kg: float,
+    serial: str,
+    calibrated_on: str | None,
+    streams: Iterable[str] = (),
 ) -> Capability:
-    """Return the descriptor for a patient of `weight_kg` (support is limited in kg)."""
+    """Return the descriptor for a patient of `weight_kg` (support is limited in kg).
+
+    Raises
+    ------
+    ValueError
+        If `rate` is not ``full`` or ``stride``, or `streams` is not a list of `FURTHER` at
+        ``full``.
+    """
+    if rate not in ("full", "stride"):
+        raise ValueError("rate must be 'full' or 'stride'")
+    if isinstance(streams, str) or (streams and rate != "full"):
+        raise ValueError("streams is a list, and needs the rate 'full'")
     max_support = min(1.0, int(1000.0 * MAX_SUPPORT_KG / weight_kg) / 1000.0)
     stream = full_stream(max_support) if rate == "full" else stride_stream(max_support)
+    further = further_streams(streams, max_support) if streams else ()
     return Capability(
         vendor="trialkit",
         model="simulated gait trainer",
@@ -121,9 +192,9 @@ def capability(
             Parameter("support_fraction", "1", 0.0, max_support, 0.05),
             Parameter("guidance", "1", 0.0, 1.0, 0.2),
         ),
-        streams=(stream,),
+        streams=(stream, *further),
         calibrated_on=calibrated_on,
         simulated=True,
         stop_within_s={0: 1.25, 1: 1.5, 2: 2.5},
-        faults=FAULTS,
+        faults=(*FAULTS, PARTICIPANT_STOP),
     )

@@ -20,3 +20,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault("reorder", 0, "two rows of telemetry change places", "telemetry"),
     Fault("clock_step", 0, "the device's clock steps forward by 1 s", "telemetry"),
 )
+
+PARTICIPANT_STOP = Fault(
+    "participant_stop", 405, "the participant pressed the hand switch; the device holds", "hold"
+)
+STUMBLE = "stumble"
+"""A toe that catches in swing: no fault of the device, which goes on."""

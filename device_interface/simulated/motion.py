@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from device_interface.contract import Stream
 from device_interface.controller import Rows
+from device_interface.simulated import stumble as st
+from device_interface.simulated.beside import Beside, Stretch
 from device_interface.simulated.channels import ROW_S
 from device_interface.simulated.gait import POINTS, TABLE, stride_time_s
 from device_interface.simulated.patient import VirtualPatient
@@ -42,7 +44,13 @@ def _noise_of(stream: Stream) -> NDArray[np.float64]:
 
 
 class MotionPlant(WalkingPlant):
-    """Rows of the ``motion`` stream; see `WalkingPlant` for the parameters."""
+    """Rows of the ``motion`` stream; see `WalkingPlant` for the other parameters.
+
+    Parameters
+    ----------
+    beside : mapping
+        What makes the rows of the streams beside it, by name.
+    """
 
     def __init__(
         self,
@@ -50,8 +58,11 @@ class MotionPlant(WalkingPlant):
         patient: VirtualPatient,
         rates: dict[str, float],
         rng: np.random.Generator,
+        beside: Mapping[str, Beside] | None = None,
     ) -> None:
         super().__init__(patient, rates, rng, lag_s=0.2)
+        self._beside = dict(beside or {})
+        self._stumble: st.Stumble | None = None
         self._k = len(stream.channels)
         self._noise = _noise_of(stream)
         self._noisy = np.flatnonzero(self._noise)
@@ -67,22 +78,32 @@ class MotionPlant(WalkingPlant):
         self._left_ns += duration_ns
         n = self._left_ns // ROW_NS
         self._left_ns -= n * ROW_NS
+        ends = (
+            t_ns + duration_ns - self._left_ns - ROW_NS * np.arange(n - 1, -1, -1, dtype=np.int64)
+        )
         parts = []
         left = n
         while left:
             m = left if self.settled else min(_RAMP_ROWS, left)
-            parts.append(self._block(m))
+            parts.append(self._block(ends[n - left : n - left + m]))
             left -= m
         values = (
             parts[0] if len(parts) == 1 else np.concatenate(parts) if parts
             else np.empty((0, self._k))
         )  # fmt: skip
-        ends = (
-            t_ns + duration_ns - self._left_ns - ROW_NS * np.arange(n - 1, -1, -1, dtype=np.int64)
-        )
-        return {"motion": Rows(ends, values)}
+        made = {"motion": Rows(ends, values)}
+        for name, stream in self._beside.items():
+            rows = stream.take()
+            if rows is not None:
+                made[name] = rows
+        return made
 
-    def _block(self, n: int) -> NDArray[np.float64]:
+    def stumble(self) -> None:
+        """Let the toe of the left leg catch in its next swing."""
+        self._stumble = st.Stumble()
+
+    def _block(self, t_ns: NDArray[np.int64]) -> NDArray[np.float64]:
+        n = len(t_ns)
         speed_set, speed = self.speed.rows(n, ROW_S)
         support_set, support = self.support.rows(n, ROW_S)
         _, guidance = self.guidance.rows(n, ROW_S)
@@ -90,7 +111,7 @@ class MotionPlant(WalkingPlant):
         patient = self.patient
         walking = self.moving
         rate = 1.0 / stride_time_s(self.speed.actual) if walking else 0.0
-        phase = self._phase + (ROW_S * rate) * np.arange(1, n + 1)
+        phase = self._phase + (ROW_S * rate) * np.arange(1, n + 1, dtype=np.float64)
         self._phase = float(phase[-1]) % 1.0
         error = patient.path_error_rad(self.guidance.actual) if walking else 0.0
         out = np.zeros((n, self._k))
@@ -108,6 +129,11 @@ class MotionPlant(WalkingPlant):
         out[:, s + 5], out[:, s + 6] = error, patient.heart_rate
         out[:, s + 7], out[:, s + 8] = support_set * patient.weight_n, support * patient.weight_n
         out[:, s + 9] = phase % 1.0
+        course = self._stumbling(out, phase, walking=walking)
+        if self._beside:
+            told = Stretch(t_ns, phase, rate, out[:, s : s + 7], course, self.spasm_nm > 0)
+            for stream in self._beside.values():
+                stream.see(told)
         if self.disturbed:
             self._disturb(out)
         self._turn_inward(out)
@@ -116,6 +142,29 @@ class MotionPlant(WalkingPlant):
         if self.spasm_nm:
             out[:, 8:10] += self.spasm_nm
         return np.round(out, 4)
+
+    def _stumbling(
+        self, out: NDArray[np.float64], phase: NDArray[np.float64], *, walking: bool
+    ) -> NDArray[np.float64] | None:
+        """Let a stumble that is under way show in the rows; return its course, 0 to 1."""
+        if self._stumble is None or not walking:
+            self._stumble = None
+            return None
+        course = self._stumble.pass_rows(np.mod(phase, 1.0), ROW_S)
+        if self._stumble.over:
+            self._stumble = None
+        if course is None:
+            return None
+        guidance = out[:, 2 * _LEG + 4]
+        for at, size in enumerate((st.HIP_RAD, st.KNEE_RAD)):
+            out[:, at] += size * course.bump
+            out[:, 3 + at] += size * course.slope
+            help_nm = (-_STIFFNESS_NM_RAD * size) * course.bump * guidance
+            out[:, 6 + at] += help_nm
+            out[:, 8 + at] += help_nm
+        out[:, 2 * _LEG - 1] *= 1.0 + st.OTHER_LOAD * course.bump
+        out[:, 2 * _LEG + 5] += st.PATH_RAD * course.bump
+        return course.bump
 
     def _disturb(self, out: NDArray[np.float64]) -> None:
         """Let the left leg do what it is made to do on a bench."""

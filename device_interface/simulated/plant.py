@@ -101,6 +101,9 @@ class WalkingPlant:
         self.disturbed = ""
         self.spasm_nm = 0.0
 
+    def stumble(self) -> None:
+        """Let the patient stumble, where the plant knows how."""
+
     def run(self, t_ns: int, duration_ns: int) -> Mapping[str, Rows]:
         """Let time pass from `t_ns` and return the rows of each stream."""
         raise NotImplementedError

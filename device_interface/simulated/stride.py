@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from device_interface.contract import MOVING_M_S, Stream
 from device_interface.controller import Rows
+from device_interface.simulated import stumble as st
 from device_interface.simulated.gait import STANCE, stride_time_s
 from device_interface.simulated.patient import VirtualPatient
 from device_interface.simulated.plant import WalkingPlant
@@ -34,6 +35,11 @@ class StridePlant(WalkingPlant):
         super().__init__(patient, rates, rng, lag_s=0.0)
         self._k = len(stream.channels)
         self._ahead_s = 0.0
+        self._stumbles = False
+
+    def stumble(self) -> None:
+        """Let the toe of the left leg catch in the next stride."""
+        self._stumbles = True
 
     def run(self, t_ns: int, duration_ns: int) -> Mapping[str, Rows]:
         """Let time pass and return the strides that began in it."""
@@ -112,6 +118,12 @@ class StridePlant(WalkingPlant):
         self._settings(row, speeds)
         error = self.patient.path_error_rad(self.guidance.actual)
         row[:, 12] = error * np.maximum(0.2, 1.0 + 0.15 * noise[:, 4])
+        if self._stumbles:
+            self._stumbles = False
+            row[0, 2] *= st.STEP_SHARE
+            row[0, 3] = length[0] - row[0, 2]
+            row[0, 6] = st.CLEARANCE_M
+            row[0, 12] += st.PATH_RAD * st.LASTS_S / times[0]
         return row
 
     def _settings(self, row: NDArray[np.float64], speeds: NDArray[np.float64]) -> None:
