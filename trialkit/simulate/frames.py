@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from trialkit.errors import UsageError
+from trialkit.participants.minimisation import Minimiser, Rule, allocate
 from trialkit.participants.randomisation import stratum_text
 from trialkit.protocol.instruments import Instrument, score
 from trialkit.protocol.load import load_protocol
@@ -134,12 +135,13 @@ def subjects(
     Parameters
     ----------
     arms : dict or None
-        USUBJID to ARMCD; None draws permuted blocks as a study would.
+        USUBJID to ARMCD; None draws permuted blocks, or minimises, as a study would.
     """
     plan = setting.randomisation
     codes = [arm.code for arm in setting.design.arms]
     needed = {s.paramcd for s in plan.strata}
     lists: dict[str, list[str]] = {}
+    minimiser = Minimiser(Rule.of(codes, plan)) if plan.method == "minimisation" else None
     found: list[Subject] = []
     everybody = people(seed, randomised, trial=trial, cohort=cohort)
     for someone, number in zip(everybody, numbers_within_sites(everybody), strict=True):
@@ -154,7 +156,12 @@ def subjects(
         scores = scores_at(someone.baseline, wanted)
         strata = {"site": someone.site} if plan.by_site else {}
         strata |= {s.name: level(s, someone, scores) for s in plan.strata}
-        if arms is None:
+        if arms is not None:
+            arm = arms[usubjid]
+        elif minimiser is not None:
+            arm = allocate(minimiser, f"{seed}-{trial}", len(found) + 1, strata).arm
+            minimiser.add(strata, arm)
+        else:
             key = stratum_text(strata)
             if not lists.get(key):
                 places = draw_part(
@@ -168,8 +175,6 @@ def subjects(
                 )
                 lists[key] = [p.arm for p in reversed(places)]
             arm = lists[key].pop()
-        else:
-            arm = arms[usubjid]
         robot = arm == setting.robot
         found.append(
             Subject(

@@ -16,6 +16,7 @@ from pathlib import Path
 from trialkit._clock import SimulatedClock
 from trialkit.participants import (
     assess,
+    confirm_eligibility,
     consent,
     discontinue_training,
     enrol,
@@ -141,6 +142,7 @@ class _Trial:
         self._coordinator = study.as_user("coordinator")
         self._assessor = study.as_user("assessor")
         self._therapist = study.as_user("therapist")
+        self._investigator = study.as_user("investigator")
         self._agenda: list[_Action] = []
         self._order = 0
         self._planned = max(p.planned_sessions for p in study.protocols.values())
@@ -225,6 +227,10 @@ class _Trial:
     # --- after randomisation -----------------------------------------------------------------
 
     def _randomise(self, someone: Person, usubjid: str, zero: int) -> None:
+        asked = self._study.design.eligibility
+        if asked is not None:  # whoever is not eligible was excluded on arrival
+            answers = {c.id: c.kind == "inclusion" for c in asked.criteria}
+            confirm_eligibility(self._investigator, usubjid, answers)
         randomise(self._coordinator, usubjid)
         arm = self._study.design.arm(self._coordinator.arm_of(usubjid))
         effect = self._world if arm.delivery == "device" else None
