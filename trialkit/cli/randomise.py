@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -129,7 +128,7 @@ def verify(study: StudyOption, user: UserOption = None, as_json: JsonOption = Fa
 
 
 def simulate(
-    protocol: Annotated[Path, typer.Argument(help="A protocol file with a randomisation.")],
+    protocol: Annotated[str, typer.Argument(help="A protocol: a file, or one that ships.")],
     participants: Annotated[
         int, typer.Option("--participants", "-n", min=2, help="Randomised in each trial.")
     ] = 200,
@@ -139,10 +138,11 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """Simulate how well a protocol's randomisation balances and how often it is guessed."""
+    from trialkit._content import find_content
     from trialkit.protocol import load_protocol
     from trialkit.simulate.balance import simulate_balance
 
-    read = load_protocol(protocol)
+    read = load_protocol(find_content("protocols", protocol))
     if read.trial.randomisation is None:
         raise UsageError(f"{protocol}: it does not randomise.", remedy="Give another protocol.")
     result = simulate_balance(
