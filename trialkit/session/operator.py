@@ -95,12 +95,14 @@ class AttendingOperator:
         return self._ask(prompts, view)
 
     def commands(self, view: View) -> Sequence[Input]:
-        """Stop a session that has been held for `HELD_AT_MOST_S`; want nothing else."""
+        """Stop for a participant who asks for it, and a session held for `HELD_AT_MOST_S`."""
         if view.phase != "held":
             self._held_since = None
             return ()
         if self._held_since is None:
             self._held_since = view.t_s
+            if (view.ask("asks_to_stop") or {}).get("asks_to_stop"):
+                return (Stop("participant", "asked"),)
         long = view.t_s - self._held_since >= HELD_AT_MOST_S
         return (Stop("operator", "held_long"),) if long else ()
 
