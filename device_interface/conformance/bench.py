@@ -101,6 +101,7 @@ class Bench:
         """
         lockstep = not real_time and (self._capability is None or self._capability.lockstep)
         options = {**self.options, **(extra or {})}
+        self.timed = self.timed or not lockstep  # also where it does not open
         try:
             link = self._link(kind, options, lockstep, black_box)
         except UsageError as error:

@@ -33,6 +33,7 @@ READ_BACK = {
     "guidance": "guidance",
 }
 """Channel that shows how far the device has moved the set value of a parameter."""
+_STRIDE_S = 1.5
 _TORQUE_SHARE, _TORQUE_FLOOR = 0.05, 0.01
 _NO_INJECTION = "this device offers no such injection of faults"
 
@@ -196,7 +197,7 @@ class Rig:
     def walk(self, share: float = 0.6, *, quick: bool = False) -> tuple[int, Trace]:
         """Arm, walk, and return the token and the rows of the last two seconds.
 
-        With `quick` only until the belt moves at all.
+        In real time of the last 1.5 s; with `quick` only until the belt moves at all.
 
         Raises
         ------
@@ -208,7 +209,7 @@ class Rig:
         self.apply(self.walking_values(share), token)
         self.until(2.0, S.RUNNING)
         self.to_speed(0.1 if quick else 0.9 * self.walking_values(share).get("speed_m_s", 0.0))
-        return token, self.pass_time(0.3 if quick else 2.0)
+        return token, self.pass_time(0.3 if quick else _STRIDE_S if self.real_time else 2.0)
 
     def to_speed(self, wanted: float) -> None:
         """Let time pass until the belt walks at `wanted` m/s; 3 s where there is no belt."""

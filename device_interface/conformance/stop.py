@@ -65,7 +65,7 @@ def _stop_from(state: DeviceState, category: StopCategory) -> Callable[[Bench], 
             seen = rig.comes_to_rest(before, bound, torque=torque, allowance_s=allowance)
         allowed = allowed_after(state, category)
         rig.until(8.0, *allowed)
-        after = rig.pass_time(3.0)
+        after = rig.pass_time(1.0 if rig.real_time else 3.0)
         others = [s.name for s in after.states() if s not in allowed]
         if others or rig.powered(before, after, torque=torque).any():
             raise Deviates(f"it did not stay at rest ({', '.join(others) or 'it moves again'})")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from late_machine import again_where_late
 
 from device_interface import DeviceLink, DeviceState, Setpoints, open_link
 from device_interface.errors import LimitRefused, LinkLost, StateRefused
@@ -89,21 +90,22 @@ def test_a_killed_device_process_is_a_lost_link() -> None:
     link.close()
 
 
+@again_where_late
 def test_real_time_streams_and_stops() -> None:
+    begin = time.monotonic()  # rows come from when it is opened
     link = DeviceLink("simulated", {}, RealClock())
     try:
         link.apply(Setpoints(WALK, FAST, link.arm()))
         times: list[int] = []
-        begin = time.monotonic()
         while len(times) < 100:  # one second of rows, on however slow a machine
             for block in link.wait(0.1)[1]:
                 times.extend(block.t_device_ns.tolist())
-            assert time.monotonic() - begin < 20
+            assert time.monotonic() - begin < 60
         assert time.monotonic() - begin > 0.8  # and not faster than the clock
         assert len(times) == (times[-1] - times[0]) / 1e7 + 1  # none was lost
         assert link.state is DeviceState.RUNNING
         link.stop(1)
-        until(lambda: link.wait(0.05) is not None and link.state is DeviceState.DISARMED, 3)
+        until(lambda: link.wait(0.05) is not None and link.state is DeviceState.DISARMED, 30)
     finally:
         link.close()
 
@@ -113,12 +115,12 @@ def test_a_loop_that_hangs_ends_the_keepalives(monkeypatch: pytest.MonkeyPatch) 
     link = DeviceLink("simulated", {}, RealClock())
     try:
         link.apply(Setpoints(WALK, FAST, link.arm()))
-        time.sleep(1.0)  # the session's loop does not come by
-        assert link.state is DeviceState.LINK_LOST
+        until(lambda: link.state is DeviceState.LINK_LOST, 30)  # the session's loop hangs
     finally:
         link.close()
 
 
+@again_where_late
 def test_arming_after_a_long_silence_finds_the_watchdog_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -132,7 +134,7 @@ def test_arming_after_a_long_silence_finds_the_watchdog_served(
             assert link.wait(0.05) is not None
             assert link.state is not DeviceState.LINK_LOST
             link.ramp_down()
-            until(lambda: link.wait(0.05) is not None and link.state is DeviceState.DISARMED, 3)
+            until(lambda: link.wait(0.05) is not None and link.state is DeviceState.DISARMED, 30)
     finally:
         link.close()
 
@@ -162,6 +164,7 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+@again_where_late
 def test_the_device_stops_by_itself_when_the_host_is_gone(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -170,19 +173,19 @@ def test_the_device_stops_by_itself_when_the_host_is_gone(
     try:
         assert host.stdout is not None
         device = int(host.stdout.readline())
-        until(lambda: any(line["moving"] for line in black_box(path)), 10)
+        until(lambda: any(line["moving"] for line in black_box(path)), 60)
         time.sleep(0.5)
         assert black_box(path)[-1] == {**black_box(path)[-1], "state": "RUNNING", "moving": True}
         gone_ns = time.monotonic_ns()
         host.send_signal(number)
-        until(lambda: not black_box(path)[-1]["moving"], 10)
+        until(lambda: not black_box(path)[-1]["moving"], 60)
         lines = [line for line in black_box(path) if line["t_ns"] >= gone_ns]
         assert lines[0]["state"] in ("LINK_LOST", "RAMP_DOWN")
         # 250 ms after the last keepalive, and room for a busy machine
         assert (lines[0]["t_ns"] - gone_ns) / 1e9 < 1.0
         assert all(line["state"] != "RUNNING" for line in lines)
         if number is signal.SIGKILL:
-            until(lambda: not is_alive(device), 10)
+            until(lambda: not is_alive(device), 60)
         else:
             host.send_signal(signal.SIGCONT)  # a host that comes back finds a stopped device
             time.sleep(0.5)

@@ -56,7 +56,7 @@ def test_the_sound_trainer_passes_all_that_is_quick() -> None:
 
 @pytest.mark.slow
 def test_the_sound_trainer_passes_the_whole_kit() -> None:
-    result = run_kit("simulated")
+    result = run_kit("simulated", at_once=4)
     assert [
         (o.check.id, o.verdict, o.observed) for o in result.outcomes if o.verdict != "passed"
     ] == []

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from late_machine import again_where_late
 
 from device_interface.contract import (
     FAILED,
@@ -324,6 +325,7 @@ def test_in_real_time_a_call_returns_what_could_be_computed() -> None:
     device.close()
 
 
+@again_where_late
 def test_in_real_time_it_walks_and_stops_when_nobody_serves_it() -> None:
     link = DeviceLink(DRIVER, {}, RealClock())
     try:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from late_machine import again_where_late
 
 from device_interface.contract import Block, Device, DeviceState, Setpoints
 from device_interface.errors import LimitRefused, StateRefused
@@ -149,6 +150,7 @@ def test_a_foreign_recording_runs_with_its_faults_counted(shared: Path) -> None:
     assert device.describe().family == "wearable_brace"
 
 
+@again_where_late
 def test_played_from_its_own_process_in_real_time(tmp_path: Path) -> None:
     made(tmp_path).close()
     options = {"recording": str(tmp_path / "r.csv"), "mapping": str(tmp_path / "map.yaml")}
