@@ -64,3 +64,18 @@ def make_study(tmp_path: Path) -> Iterator[Callable[..., Study]]:
 @pytest.fixture
 def study(make_study: Callable[..., Study]) -> Study:
     return make_study()
+
+
+#: What the virtual patient does not know: a person is asked.
+ASKED = ["dizziness", "chest_pain"]
+
+
+def asking_session() -> dict[str, Any]:
+    """The short session, with `ASKED` in the screening and after the warm-up."""
+    data = yaml.safe_load(find_content("protocols", "sci-robotic-30x5").read_text())
+    session: dict[str, Any] = data["session"]
+    for block in session["blocks"]:
+        block["minutes"] = round(block["minutes"] / SHORTER, 4)
+    session["screening"] += ASKED
+    session["blocks"][0]["prompts"] += ASKED
+    return session

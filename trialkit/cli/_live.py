@@ -8,20 +8,21 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from trialkit.protocol.signs import sign_fault
-from trialkit.session.operator import AttendingOperator, View
+from trialkit.session.operator import View
 from trialkit.session.runner import Progress
-from trialkit.session.words import Decide, Hold, Input, LogBlock, Propose, Resume, Stop
+from trialkit.session.typed import Question, TypingOperator
+from trialkit.session.words import Hold, Input, Resume, Stop
 
 REASONS = {"1": "rest taken", "2": "fit corrected", "3": "sign checked", "4": "other"}
 KEYS = "h hold · r resume · s stop · p participant stops · y/n proposal · Ctrl-C stop"
+_LOOK_S = 0.05
 STOP_NOTE = "The physical emergency stop is the safety means; this screen is not."
 
 
@@ -57,17 +58,21 @@ class Keyboard:
         return keys
 
 
-def _number(sign: str, line: str) -> tuple[float | None, str]:
-    """Return the value of a sign that was typed, or None and why it is none."""
-    try:
-        value = float(line)
-    except ValueError:
-        return None, f"{line!r} is no number."
-    fault = sign_fault(sign, value)
-    return (None, fault) if fault else (value, "")
+def pressed(question: Question, typed: str, key: str) -> tuple[str, str | None]:
+    """Return what is typed after a key, and the answer where the key completes one.
+
+    A value is digits and Enter, with the backspace; a yes or no is one key.
+    """
+    if question.kind == "yes_no":
+        return "", key if key in "yn" else None
+    if key in "\r\n":
+        return "", typed
+    if key in "\b\x7f":
+        return typed[:-1], None
+    return typed + key if key in "0123456789.-" else typed, None
 
 
-class TerminalOperator(AttendingOperator):
+class TerminalOperator(TypingOperator):
     """A person at the keyboard; with a simulated device the patient answers the prompts.
 
     Letters act at once. A resume takes a digit after it, the coded reason. Values for
@@ -80,114 +85,44 @@ class TerminalOperator(AttendingOperator):
         super().__init__(name, answers)
         self._keyboard = keyboard
         self._resuming = False
-        self._typed = ""
-        self._lines: list[str] = []
-        self._word: bool | None = None
-        self._values: dict[str, float] = {}
-        self._open: list[str] = []
-        self.message = ""
+        self._wanted: list[Input] = []
+        self.typed = ""
+        self.draw: Callable[[], None] = lambda: None
 
-    def screen(self, prompts: Sequence[str], view: View) -> Mapping[str, float]:
-        """Take the signs before the start; this waits, for nothing moves yet."""
-        values = dict(super().screen(prompts, view))
-        for sign in prompts:
-            while sign not in values:
-                sys.stderr.write(f"{sign}: ")
-                line = self._line()
-                if not line:
-                    break
-                value, fault = _number(sign, line)
-                if value is not None:
-                    values[sign] = value
-                else:
-                    sys.stderr.write(f"{fault} Enter alone where it is not known.\n")
-        return values
-
-    def _line(self) -> str:
-        line = ""
-        while True:
-            for key in self._keyboard.read():
-                if key in "\r\n":
-                    sys.stderr.write("\n")
-                    return line
-                line += key
-                sys.stderr.write(key)
-                sys.stderr.flush()
-            time.sleep(0.05)
+    def attend(self) -> bool:
+        """Read the keys and draw the question; False once a key has stopped the session."""
+        self._read()
+        self.draw()
+        time.sleep(_LOOK_S)
+        return not any(isinstance(command, Stop) for command in self._wanted)
 
     def commands(self, view: View) -> Sequence[Input]:  # noqa: ARG002
         """Turn the keys since the last tick into commands."""
-        wanted: list[Input] = []
-        for key in self._keyboard.read():
-            wanted += self._key(key)
+        self._read()
+        wanted, self._wanted = self._wanted, []
         return wanted
 
-    def _key(self, key: str) -> list[Input]:
+    def _read(self) -> None:
+        for key in self._keyboard.read():
+            self._key(key)
+        if self.question is None:
+            self.typed = ""
+
+    def _key(self, key: str) -> None:
         if key == "h":
-            return [Hold()]
-        if key in "sp":
-            return [Stop("operator") if key == "s" else Stop("participant", "asked")]
-        if key == "r":
+            self._wanted.append(Hold())
+        elif key in "sp":
+            self._wanted.append(Stop("operator") if key == "s" else Stop("participant", "asked"))
+        elif key == "r":
             self._resuming = True
             self.message = "reason: " + ", ".join(f"{k} {v}" for k, v in REASONS.items())
         elif self._resuming and key in REASONS:
             self._resuming, self.message = False, ""
-            return [Resume(REASONS[key], REASONS[key].replace(" ", "_"))]
-        elif key in "yn":
-            self._word = key == "y"
-        elif key in "0123456789.-":
-            self._typed += key
-        elif key in "\r\n":
-            self._lines.append(self._typed)
-            self._typed = ""
-        return []
-
-    def answer(self, block: str, prompts: Sequence[str], view: View) -> Mapping[str, float] | None:
-        """Take the values from the patient, or line by line from the keyboard."""
-        values = super().answer(block, prompts, view)
-        if values:
-            return values
-        if not self._open:
-            self._open, self._values = list(prompts), {}
-        while self._lines and self._open:
-            line, sign = self._lines.pop(0), self._open[0]
-            if line:
-                value, fault = _number(sign, line)
-                if value is None:
-                    self.message = f"{fault} Enter {sign} again."
-                    return None
-                self._values[sign] = value
-            self._open.pop(0)
-        if self._open:
-            self.message = f"{block}: enter {self._open[0]} (Enter alone: not known) {self._typed}"
-            return None
-        self.message = ""
-        return self._values
-
-    def decide(self, proposal: Propose, view: View) -> Decide | None:  # noqa: ARG002
-        """Take y or n for the oldest proposal."""
-        if self._word is None:
-            self.message = f"{proposal.parameter} {proposal.old:g} -> {proposal.proposed:g}? y or n"
-            return None
-        word, self._word, self.message = self._word, None, ""
-        return Decide(proposal.number, word, self.name)
-
-    def log_block(self, block: LogBlock, view: View) -> float | None:  # noqa: ARG002
-        """Take the minutes of a block without the device from the keyboard."""
-        if self._lines and self._lines[0]:
-            try:
-                minutes = float(self._lines.pop(0))
-            except ValueError:
-                return None
-            self.message = ""
-            return max(0.0, minutes)
-        self._lines.clear()
-        self.message = f"{block.block}: enter the minutes that were done {self._typed}"
-        return None
-
-    def tell(self, text: str) -> None:
-        """Show a remark in the display."""
-        self.message = text
+            self._wanted.append(Resume(REASONS[key], REASONS[key].replace(" ", "_")))
+        elif self.question is not None:
+            self.typed, line = pressed(self.question, self.typed, key)
+            if line is not None:
+                self.enter(line)
 
 
 class Display:
@@ -196,6 +131,8 @@ class Display:
     def __init__(self, operator: TerminalOperator | None) -> None:
         self._operator = operator
         self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
+        if operator is not None:
+            operator.draw = lambda: self._draw("Before the start", [])
 
     def __enter__(self) -> Display:
         """Begin to draw."""
@@ -213,7 +150,6 @@ class Display:
 
     def show(self, progress: Progress) -> None:
         """Draw the state of the session."""
-        table = Table(title=f"Session {progress.session}", show_header=False)
         share = progress.delivered_s / progress.planned_s if progress.planned_s else 0.0
         left = f"{progress.left_s / 60:.1f} min left" if progress.left_s < 1e6 else ""
         rows = [
@@ -225,8 +161,16 @@ class Display:
         ]
         if len(progress.streams) > 1:
             rows += [(s.name, f"{s.rows} rows, {s.rate_hz:.0f} Hz") for s in progress.streams]
-        if self._operator is not None:
-            rows += [("", self._operator.message), ("keys", KEYS), ("", STOP_NOTE)]
+        self._draw(f"Session {progress.session}", rows)
+
+    def _draw(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
+        table = Table(title=title, show_header=False)
         for label, text in rows:
             table.add_row(label, text)
+        person = self._operator
+        if person is not None:
+            asked = "" if person.question is None else f"{person.question.text}: {person.typed}"
+            for label, text in (("", person.message), ("asked", asked), ("keys", KEYS)):
+                table.add_row(label, text)
+            table.add_row("", STOP_NOTE)
         self._live.update(table)

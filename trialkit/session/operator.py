@@ -16,12 +16,14 @@ class View:
     """What an operator sees of a running session.
 
     `ask` asks the virtual patient of a simulated device; on a real one it knows nothing.
+    `ended` says, at any time, whether a signal has stopped the device: then nobody waits.
     """
 
     t_s: float
     phase: str
     block: str
     ask: Asker
+    ended: Callable[[], bool] = lambda: False
 
 
 class Operator(Protocol):

@@ -316,7 +316,12 @@ class _Run:
         values = self._operator.screen(prompts, self._view())
         self._seen_ns = self._due_ns = self._study.clock.monotonic_ns()
         self._pass_time(TICK_S)  # the guards see the device before it is armed
+        said = self._operator.commands(self._view())
+        for stop in [one for one in said if isinstance(one, w.Stop)]:
+            self._feed(stop)  # it came during the screening: nothing is begun
         self._feed(w.Begin(values))
+        for command in [one for one in said if not isinstance(one, w.Stop)]:
+            self._feed(command)
         while not self._state.final:
             self._hear_people()
             if not self._state.final:
@@ -343,7 +348,9 @@ class _Run:
 
     def _view(self) -> View:
         state = self._state
-        return View(state.t_s, state.phase, state.block_id, self._ask_patient)
+        return View(
+            state.t_s, state.phase, state.block_id, self._ask_patient, lambda: self._interrupted
+        )
 
     def _ask_patient(self, prompt: str) -> Mapping[str, float] | None:
         if not self._link.capability.simulated:
