@@ -161,12 +161,22 @@ def findings(domain: str, terms: StudyTerms) -> pa.DataFrameSchema:
             "VISIT": text(about="Visit"),
             "VISITNUM": number(about="Planned study day of the visit"),
             f"{d}DY": whole(*DAYS, about="Study day"),
+            f"{d}FLAG": text(nullable=True, terms=ct.FLAG, about="Possible and not plausible"),
+            f"{d}ENTRY": text(terms=ct.ENTRY, about="How often it was entered, and with what end"),
+            f"{d}DELAY": number(0, about="Days from the act to the entry"),
+            f"{d}LATEFL": text(nullable=True, terms=["Y"], about="Entered late, with a reason"),
             **_refid(d),
         },
         key=["USUBJID", f"{d}SEQ"],
         checks=[
             _known_subject(terms),
             _scheduled(terms),
+            pa.Check(
+                lambda frame: frame[f"{d}FLAG"].isna(), name="item_plausible", title=f"{d}ORRES"
+            ),
+            pa.Check(
+                lambda frame: _entry_settled(frame, d), name="entry_settled", title=f"{d}ENTRY"
+            ),
             pa.Check(
                 lambda frame: frame[f"{d}CAT"].isin(list(terms.items)),
                 name="instrument_known",
@@ -186,6 +196,12 @@ def findings(domain: str, terms: StudyTerms) -> pa.DataFrameSchema:
     )
 
 
+def _entry_settled(frame: pd.DataFrame, d: str) -> pd.Series[bool]:
+    """Return False once an assessment: at its first row."""
+    waits = frame[f"{d}ENTRY"].isin(["first", "differs"])
+    return ~(waits & ~frame.duplicated(f"{d}REFID"))
+
+
 def _items_inside(frame: pd.DataFrame, d: str, terms: StudyTerms) -> pd.Series[bool]:
     instruments, tests = frame[f"{d}CAT"], frame[f"{d}TESTCD"]
     nowhere = (float("nan"), float("nan"))
@@ -193,9 +209,12 @@ def _items_inside(frame: pd.DataFrame, d: str, terms: StudyTerms) -> pd.Series[b
         terms.items.get(instrument, {}).get(test, nowhere)
         for instrument, test in zip(instruments, tests, strict=True)
     ]
-    low = pd.Series([b[0] for b in bounds], index=frame.index, dtype="float64")
-    high = pd.Series([b[1] for b in bounds], index=frame.index, dtype="float64")
-    entered = (frame[f"{d}SRC"] == "ITEM") & frame[f"{d}ORRES"].notna()
+    wordy = pd.Series([b is None for b in bounds], index=frame.index)
+    low, high = (
+        pd.Series([(b or nowhere)[i] for b in bounds], index=frame.index, dtype="float64")
+        for i in (0, 1)
+    )
+    entered = (frame[f"{d}SRC"] == "ITEM") & frame[f"{d}ORRES"].notna() & ~wordy
     values = frame[f"{d}STRESN"]
     return ~(entered & instruments.isin(list(terms.items))) | (values >= low) & (values <= high)
 

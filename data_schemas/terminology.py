@@ -23,6 +23,9 @@ OUTCOME = (
 )
 STATUS = ("done", "unable", "not_done")
 SOURCE = ("ITEM", "SCORE")
+ENTRY = ("single", "first", "differs", "agreed", "adjudicated")
+"""``first`` waits for a second person's entry, ``differs`` for a decision between the two."""
+FLAG = ("IMPLAUSIBLE",)
 DISPOSITION = (
     "INFORMED CONSENT OBTAINED",
     "SCREEN FAILURE",
@@ -89,6 +92,10 @@ REMEDIES = {
     "visit_in_schedule": "Use a visit of the protocol; the row is left out of the analysis data.",
     "instrument_known": "Use an instrument of the protocol.",
     "item_in_range": "Check the source and correct the item.",
+    "item_plausible": "Check the source: the value is possible and not plausible. Correct it, or "
+    "say that it is right.",
+    "entry_settled": "Have another person enter the paper form again, or adjudicate where two "
+    "entries differ; until then the first entry is used.",
     "score_follows_items": "Correct the assessment: the stored score is not the one that the "
     "items give; the analysis data use the one from the items.",
     "diary_known": "Use a diary of the protocol.",
@@ -121,7 +128,7 @@ class StudyTerms:
     arms : frozenset of str
         ARMCD values.
     items : dict
-        Instrument code to item id to its (minimum, maximum).
+        Form code to item id to its (minimum, maximum); None for an item that is no number.
     diaries : dict
         Diary PARAMCD to its last day.
     supplement : dict
@@ -131,6 +138,6 @@ class StudyTerms:
     subjects: frozenset[str] = frozenset()
     visits: Mapping[str, int] = field(default_factory=dict)
     arms: frozenset[str] = frozenset()
-    items: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    items: Mapping[str, Mapping[str, tuple[float, float] | None]] = field(default_factory=dict)
     diaries: Mapping[str, int] = field(default_factory=dict)
     supplement: Mapping[str, tuple[str, str]] = field(default_factory=dict)

@@ -91,13 +91,13 @@ def errors() -> str:
 def yaml_keys() -> str:
     from trialkit.exchange.mapping import Mapping
     from trialkit.plan.model import Plan
-    from trialkit.protocol.instruments import Instrument
+    from trialkit.protocol.forms import Form
     from trialkit.protocol.model import Protocol
 
     lines = ["# Keys of the YAML files", "", "Unknown keys are faults. Units are in the names.", ""]
     for title, root in (
         ("Protocol", Protocol),
-        ("Instrument", Instrument),
+        ("Form", Form),
         ("Statistical analysis plan", Plan),
         ("Import mapping", Mapping),
     ):
@@ -137,7 +137,7 @@ def type_text(annotation: Any) -> str:
         "trialkit.protocol.model.",
         "trialkit.plan.model.",
         "trialkit.exchange.mapping.",
-        "trialkit.protocol.instruments.",
+        "trialkit.protocol.forms.model.",
     ):
         text = text.replace(name, "")
     return text if len(text) < 90 else text[:87] + "..."

@@ -63,7 +63,7 @@ def test_a_correction_of_nothing_is_an_integrity_error(read_only: Study) -> None
             orphan.model_dump(mode="json"), last.hash, "0" * 64,
         )
     )  # fmt: skip
-    with pytest.raises(IntegrityError, match="corrects event 1"):
+    with pytest.raises(IntegrityError, match="refers to event 1"):
         collect(events, read_only.design)
 
 

@@ -11,7 +11,7 @@ from trialkit._content import content_folder
 from trialkit.errors import Finding, ProtocolFindings
 from trialkit.protocol import check_protocol, load_protocol
 from trialkit.protocol.families import FAMILIES, Bound, Profile
-from trialkit.protocol.instruments import load_instruments
+from trialkit.protocol.forms import load_forms
 
 Change = Callable[..., Path]
 SHIPPED = sorted(content_folder("protocols").glob("*.yaml"))
@@ -665,7 +665,7 @@ def test_instruments_beside_the_protocol(changed: Change) -> None:
         "better: higher, minimum: 0, maximum: 100000}\n"
     )
     assert check_protocol(path) == []
-    assert check_protocol(path, instruments=load_instruments())
+    assert check_protocol(path, instruments=load_forms())
 
 
 @pytest.mark.parametrize(

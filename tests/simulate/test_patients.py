@@ -7,14 +7,14 @@ import statistics
 
 import pytest
 
-from trialkit.protocol.instruments import check_items, load_instruments, score
+from trialkit.protocol.forms import check_items, load_forms, score
 from trialkit.simulate.frames import people
 from trialkit.simulate.patients import Course, VisitOutcome, course, falls_rate, person
 from trialkit.simulate.training import adverse_events, training_days
 from trialkit.simulate.worlds import COHORT, POST, WORLDS, World, cholesky, find_world
 
 N = 1500
-TOOLS = load_instruments()
+TOOLS = load_forms()
 
 
 @pytest.fixture(scope="module")

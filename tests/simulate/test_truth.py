@@ -7,7 +7,7 @@ import statistics
 
 import pytest
 
-from trialkit.protocol.instruments import load_instruments, score
+from trialkit.protocol.forms import load_forms, score
 from trialkit.simulate.patients import course, person
 from trialkit.simulate.power import frail_hazard_ratio
 from trialkit.simulate.truth import (
@@ -19,7 +19,7 @@ from trialkit.simulate.truth import (
 )
 from trialkit.simulate.worlds import WORLDS
 
-ABC = load_instruments()["ABC"]
+ABC = load_forms()["ABC"]
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ GROUPS: tuple[str, ...] = (
     "study",
     "record",
     "participants",
+    "forms",
     "randomise",
     "protocol",
     "plan",

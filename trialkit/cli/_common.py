@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trialkit.errors import TrialkitError
+
+if TYPE_CHECKING:
+    from trialkit.record import Event
 
 StudyOption = Annotated[
     Path, typer.Option("--study", "-s", envvar="TRIALKIT_STUDY", help="The study folder.")
@@ -31,6 +34,20 @@ def emit(data: dict[str, Any], text: str, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(data, indent=2, sort_keys=True, default=str) + "\n")
     elif text:
         sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def show_event(event: Event, text: str, as_json: bool, **more: Any) -> None:
+    """Print an event that a verb appended: `text` for people, with the event's number."""
+    data = {
+        "seq": event.seq,
+        "kind": event.kind,
+        "subject": event.subject,
+        "at": event.at,
+        "hash": event.hash,
+        "payload": event.payload,
+        **more,
+    }
+    emit(data, f"{text} (event {event.seq})", as_json=as_json)
 
 
 def fail(error: TrialkitError, *, as_json: bool) -> int:

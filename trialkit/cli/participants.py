@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from trialkit.cli._common import JsonOption, StudyOption, UserOption, emit
+from trialkit.cli._common import JsonOption, StudyOption, UserOption, show_event
 from trialkit.errors import UsageError
-
-if TYPE_CHECKING:
-    from trialkit.record import Event
 
 Who = Annotated[str, typer.Argument(metavar="USUBJID", help="The participant.")]
 DayOption = Annotated[
@@ -30,26 +25,12 @@ def register(app: typer.Typer) -> None:
     app.command("exclude")(exclude)
     app.command("randomise")(randomise)
     app.command("visit")(visit)
-    app.command("assess")(assess)
     app.command("diary")(diary)
     app.command("ae")(ae)
     app.command("discontinue")(discontinue)
     app.command("withdraw")(withdraw)
     app.command("miss-session")(miss_session)
     app.command("log-session")(log_session)
-
-
-def _show(event: Event, text: str, as_json: bool, **more: Any) -> None:
-    data = {
-        "seq": event.seq,
-        "kind": event.kind,
-        "subject": event.subject,
-        "at": event.at,
-        "hash": event.hash,
-        "payload": event.payload,
-        **more,
-    }
-    emit(data, f"{text} (event {event.seq})", as_json=as_json)
 
 
 def _pairs(texts: list[str] | None, option: str) -> dict[str, Any]:
@@ -98,7 +79,7 @@ def enrol(
         event = participants.enrol(
             opened, usubjid, site=site, attributes=_pairs(attributes, "--attribute")
         )
-    _show(event, str(event.subject), as_json)
+    show_event(event, str(event.subject), as_json)
 
 
 def consent(
@@ -114,7 +95,7 @@ def consent(
 
     with Study.open(study, actor=user) as opened:
         event = participants.consent(opened, usubjid, version=version)
-    _show(event, f"{usubjid} consented to version {version}", as_json)
+    show_event(event, f"{usubjid} consented to version {version}", as_json)
 
 
 def exclude(
@@ -130,7 +111,7 @@ def exclude(
 
     with Study.open(study, actor=user) as opened:
         event = participants.exclude(opened, usubjid, code=code)
-    _show(event, f"{usubjid} excluded: {code}", as_json)
+    show_event(event, f"{usubjid} excluded: {code}", as_json)
 
 
 def randomise(
@@ -145,7 +126,7 @@ def randomise(
         arm = opened.arm_of(usubjid) if opened.may("see_allocation") else None
     text = f"{usubjid} randomised: place {done.place} of {done.stratum}"
     shown = {"stratum": done.stratum, "place": done.place, "arm": arm}
-    _show(done.event, f"{text}, arm {arm}" if arm else text, as_json, **shown)
+    show_event(done.event, f"{text}, arm {arm}" if arm else text, as_json, **shown)
 
 
 def visit(
@@ -176,69 +157,7 @@ def visit(
             when = participants.study_day(opened, usubjid) if day is None else day
             event = participants.hold_visit(opened, usubjid, visit, day=when, reason=reason)
             text = f"{visit} of {usubjid} held on day {when}"
-    _show(event, text, as_json)
-
-
-def assess(
-    usubjid: Who,
-    visit: Annotated[str, typer.Argument(help="Visit code, such as BL.")],
-    instrument: Annotated[str, typer.Argument(help="Instrument code, such as 10MWT.")],
-    study: StudyOption,
-    item: Annotated[
-        list[str] | None, typer.Option("--item", help="An entry, ITEM=VALUE; repeatable.")
-    ] = None,
-    items: Annotated[
-        Path | None, typer.Option("--items", help="A JSON file of entries: {ITEM: VALUE}.")
-    ] = None,
-    unable: Annotated[bool, typer.Option("--unable", help="The participant could not.")] = False,
-    not_done: Annotated[
-        str | None, typer.Option("--not-done", help="It was not done: the reason code.")
-    ] = None,
-    correct: Annotated[
-        bool, typer.Option("--correct", help="Correct what is recorded; needs --reason.")
-    ] = False,
-    reason: Annotated[str | None, typer.Option("--reason", help="Why it is corrected.")] = None,
-    user: UserOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Record one instrument at a visit, or correct it; prints the scores."""
-    from trialkit import participants
-    from trialkit.study import Study
-
-    entries = _entries(items) | _pairs(item, "--item")
-    if unable and not_done:
-        raise UsageError("--unable excludes --not-done.", remedy="Give one of them.")
-    status: Any = "unable" if unable else "not_done" if not_done else "done"
-    where: dict[str, Any] = {"visit": visit, "instrument": instrument, "items": entries}
-    with Study.open(study, actor=user) as opened:
-        if correct:
-            event = participants.correct(
-                opened, usubjid, status=status, reason=reason or "", **where
-            )
-        elif reason is not None:
-            raise UsageError("--reason is for corrections.", remedy="Add --correct.")
-        else:
-            event = participants.assess(opened, usubjid, status=status, code=not_done, **where)
-    scores = ", ".join(
-        f"{name} {'no score' if value is None else value}"
-        for name, value in event.payload["scores"].items()
-    )
-    _show(event, f"{instrument} at {visit} of {usubjid}: {scores}", as_json)
-
-
-def _entries(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: {error}.", remedy='Give a JSON file {"ITEM": value}.') from error
-    plain = isinstance(data, dict) and not any(
-        isinstance(value, list | dict | bool) for value in data.values()
-    )
-    if not plain:
-        raise UsageError(f"{path}: not a table of items.", remedy='Write {"ITEM": value}.')
-    return dict(data)
+    show_event(event, text, as_json)
 
 
 def diary(
@@ -264,7 +183,7 @@ def diary(
             opened, usubjid, diary=diary, from_day=from_day, to_day=to_day, entries=listed
         )
     text = f"{diary} diary of {usubjid}, day {from_day} to {to_day}: {len(listed)} entries"
-    _show(event, text, as_json)
+    show_event(event, text, as_json)
 
 
 def _diary_entry(text: str) -> dict[str, int | None]:
@@ -322,7 +241,7 @@ def ae(
             session=session,
         )
     what = "serious adverse event" if serious else "adverse event"
-    _show(event, f"{what} of {usubjid}: {term}, {severity}", as_json)
+    show_event(event, f"{what} of {usubjid}: {term}, {severity}", as_json)
 
 
 def discontinue(
@@ -340,7 +259,7 @@ def discontinue(
     with Study.open(study, actor=user) as opened:
         when = participants.study_day(opened, usubjid) if day is None else day
         event = participants.discontinue_training(opened, usubjid, day=when, code=code)
-    _show(event, f"{usubjid} discontinued the training on day {when}: {code}", as_json)
+    show_event(event, f"{usubjid} discontinued the training on day {when}: {code}", as_json)
 
 
 def withdraw(
@@ -358,7 +277,7 @@ def withdraw(
     with Study.open(study, actor=user) as opened:
         when = participants.study_day(opened, usubjid) if day is None else day
         event = participants.withdraw(opened, usubjid, day=when, code=code)
-    _show(event, f"{usubjid} withdrew on day {when}: {code}", as_json)
+    show_event(event, f"{usubjid} withdrew on day {when}: {code}", as_json)
 
 
 def miss_session(
@@ -377,7 +296,7 @@ def miss_session(
     with Study.open(study, actor=user) as opened:
         when = participants.study_day(opened, usubjid) if day is None else day
         event = participants.miss_session(opened, usubjid, number=number, day=when, code=code)
-    _show(event, f"session {number} of {usubjid} missed: {code}", as_json)
+    show_event(event, f"session {number} of {usubjid} missed: {code}", as_json)
 
 
 def log_session(
@@ -416,4 +335,4 @@ def log_session(
             dose=dose,
             therapist=therapist,
         )
-    _show(event, f"session {number} of {usubjid}: {minutes:g} min, {steps} steps", as_json)
+    show_event(event, f"session {number} of {usubjid}: {minutes:g} min, {steps} steps", as_json)

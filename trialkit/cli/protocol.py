@@ -1,4 +1,4 @@
-"""The verb ``check``: every fault of protocols, plans, mappings and instruments at once."""
+"""The verb ``check``: every fault of protocols, plans, mappings and forms at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """List every fault of protocols, plans, import mappings and instruments; exit 3 if any.
+    """List every fault of protocols, plans, import mappings and forms; exit 3 if any.
 
     The kind of a file is told by its key `schema`. Protocols of one trial are also held
     against each other, and plans against the protocols or the mapping given with them.
@@ -92,7 +92,8 @@ def _kind(path: Path) -> str:
     data, _, _ = load_yaml(path)
     schema = data.get("schema") if isinstance(data, dict) else None
     name = str(schema).removeprefix("trialkit.").partition("/")[0]
-    return name if name in {"protocol", "plan", "mapping", "instrument"} else "unknown"
+    name = "form" if name == "instrument" else name
+    return name if name in {"protocol", "plan", "mapping", "form"} else "unknown"
 
 
 def _findings(path: Path, kind: str, design: Design | None) -> list[Finding]:
@@ -107,10 +108,10 @@ def _findings(path: Path, kind: str, design: Design | None) -> list[Finding]:
         from trialkit.plan import check_plan
 
         return check_plan(path, design)
-    if kind == "instrument":
-        from trialkit.protocol.instruments import read_instrument
+    if kind == "form":
+        from trialkit.protocol.forms import read_form
 
-        return read_instrument(path)[1]
+        return read_form(path)[1]
     if kind == "mapping":
         from trialkit.exchange import load_mapping
 
@@ -124,7 +125,7 @@ def _findings(path: Path, kind: str, design: Design | None) -> list[Finding]:
         document.add(
             ("schema",),
             "the file does not say what it is.",
-            "Begin with schema: trialkit.protocol/1 (or plan, mapping, instrument).",
+            "Begin with schema: trialkit.protocol/1 (or plan, mapping, form).",
         )
     return document.findings
 

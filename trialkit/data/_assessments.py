@@ -7,9 +7,23 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trialkit.errors import IntegrityError
-from trialkit.protocol.instruments import Instrument, Status, score
+from trialkit.protocol.forms import (
+    Entry,
+    Form,
+    Item,
+    Status,
+    as_number,
+    implausible,
+    item_number,
+    score,
+)
 from trialkit.record import Event
-from trialkit.record.kinds import AssessmentCorrected, AssessmentRecorded
+from trialkit.record.kinds import (
+    AssessmentAdjudicated,
+    AssessmentCorrected,
+    AssessmentEnteredAgain,
+    AssessmentRecorded,
+)
 from trialkit.study.design import Design
 
 Row = dict[str, Any]
@@ -25,9 +39,12 @@ class _Entry:
     day: int
     instrument: str
     status: Status
-    items: dict[str, float | int | str | None]
+    items: dict[str, Entry]
     scores: dict[str, float | None]
     code: str | None
+    entry: str
+    delay: int | None
+    late: bool
 
 
 class Assessments:
@@ -50,6 +67,28 @@ class Assessments:
             payload.items,
             payload.scores,
             payload.code,
+            payload.entry,
+            payload.delay_days,
+            payload.late,
+        )
+
+    def enter_again(self, event: Event, payload: AssessmentEnteredAgain) -> None:
+        """Note whether the second entry agrees; the first stays until it is adjudicated."""
+        home = self._follow(event, payload.seq)
+        entry = "differs" if payload.differences else "agreed"
+        self._entries[home] = replace(self._entries[home], seq=event.seq, entry=entry)
+
+    def adjudicate(self, event: Event, payload: AssessmentAdjudicated) -> None:
+        """Take what was decided between two entries."""
+        home = self._follow(event, payload.seq)
+        self._entries[home] = replace(
+            self._entries[home],
+            seq=event.seq,
+            status=payload.status,
+            items=payload.items,
+            scores=payload.scores,
+            code=payload.code,
+            entry="adjudicated",
         )
 
     def correct(self, event: Event, payload: AssessmentCorrected) -> None:
@@ -60,20 +99,26 @@ class Assessments:
         IntegrityError
             If the correction refers to no assessment.
         """
-        home = self._home.get(payload.seq)  # the original's, or an earlier correction's
-        if home is None:
-            raise IntegrityError(
-                f"event {event.seq} corrects event {payload.seq}, which is no assessment.",
-                remedy="Verify the record: `trialkit record verify`.",
-            )
-        self._home[event.seq] = home
+        home = self._follow(event, payload.seq)
         self._entries[home] = replace(
             self._entries[home],
             seq=event.seq,
             status=payload.status,
             items=payload.items,
             scores=payload.scores,
+            entry=payload.entry,
         )
+
+    def _follow(self, event: Event, seq: int) -> int:
+        """Return the number of the first event of an assessment that `seq` belongs to."""
+        home = self._home.get(seq)
+        if home is None:
+            raise IntegrityError(
+                f"event {event.seq} refers to event {seq}, which is no assessment.",
+                remedy="Verify the record: `trialkit record verify`.",
+            )
+        self._home[event.seq] = home
+        return home
 
     def rows(self, design: Design) -> tuple[list[Row], list[Row]]:
         """Return the rows of FT and of QS, without their sequence numbers."""
@@ -91,6 +136,9 @@ class Assessments:
                 "VISIT": entry.visit,
                 "VISITNUM": days.get(entry.visit, math.nan),
                 f"{domain}DY": entry.day,
+                f"{domain}ENTRY": entry.entry,
+                f"{domain}DELAY": math.nan if entry.delay is None else float(entry.delay),
+                f"{domain}LATEFL": "Y" if entry.late else None,
                 f"{domain}REFID": entry.seq,
             }
             found[domain] += [
@@ -100,7 +148,7 @@ class Assessments:
         return found["FT"], found["QS"]
 
 
-def _items(entry: _Entry, instrument: Instrument | None) -> list[Row]:
+def _items(entry: _Entry, instrument: Form | None) -> list[Row]:
     known = {item.id: item for item in instrument.items} if instrument else {}
     rows = []
     for name, value in sorted(entry.items.items()):
@@ -111,14 +159,15 @@ def _items(entry: _Entry, instrument: Instrument | None) -> list[Row]:
                 "TESTCD": name,
                 "TEST": (item.label if item and item.label else name),
                 "ORRES": _text(value),
-                "STRESN": _number(value),
-                "STRESU": item.unit if item else None,
+                "STRESN": _number(item, value),
+                "STRESU": (item.unit or None) if item else None,
+                "FLAG": "IMPLAUSIBLE" if item and implausible(item, value) else None,
             }
         )
     return rows
 
 
-def _scores(entry: _Entry, instrument: Instrument | None) -> list[Row]:
+def _scores(entry: _Entry, instrument: Form | None) -> list[Row]:
     derived = score(instrument, entry.items, entry.status) if instrument else dict(entry.scores)
     known = {s.paramcd: s for s in instrument.scores} if instrument else {}
     rows = []
@@ -133,19 +182,16 @@ def _scores(entry: _Entry, instrument: Instrument | None) -> list[Row]:
                 "ORRES": _text(entry.scores.get(paramcd)),
                 "STRESN": math.nan if value is None else value,
                 "STRESU": rule.unit if rule else None,
+                "FLAG": None,
             }
         )
     return rows
 
 
-def _text(value: float | int | str | None) -> str | None:
+def _text(value: Entry) -> str | None:
     return None if value is None else str(value)
 
 
-def _number(value: float | int | str | None) -> float:
-    if value is None:
-        return math.nan
-    try:
-        return float(value)
-    except ValueError:
-        return math.nan
+def _number(item: Item | None, value: Entry) -> float:
+    number = as_number(value) if item is None else item_number(item, value)
+    return math.nan if number is None else number

@@ -9,6 +9,7 @@ import pandas as pd
 
 from data_schemas import adam
 from data_schemas.terminology import StudyTerms
+from trialkit.protocol.forms import Item
 from trialkit.study.design import Design
 
 Frames = dict[str, pd.DataFrame]
@@ -26,9 +27,15 @@ def diary_frames(design: Design) -> list[str]:
 
 
 def basic_frames(design: Design) -> list[str]:
-    """Return the names of the frames of scores: ADFT, ADQS, and what instruments name."""
-    named = sorted(instrument.dataset for instrument in design.instruments.values())
+    """Return the names of the frames of scores: ADFT, ADQS, and what forms name."""
+    named = sorted(form.dataset for form in design.instruments.values() if form.scores)
     return list(dict.fromkeys([*adam.BASIC, *named]))
+
+
+def _bounds(item: Item) -> tuple[float, float] | None:
+    if item.minimum is None or item.maximum is None:
+        return None
+    return item.minimum, item.maximum
 
 
 def study_terms(sdtm: Frames, design: Design) -> StudyTerms:
@@ -39,8 +46,8 @@ def study_terms(sdtm: Frames, design: Design) -> StudyTerms:
         visits={visit.code: visit.day for visit in design.visits},
         arms=frozenset(arm.code for arm in design.arms),
         items={
-            code: {item.id: (item.minimum, item.maximum) for item in instrument.items}
-            for code, instrument in design.instruments.items()
+            code: {item.id: _bounds(item) for item in form.items}
+            for code, form in design.instruments.items()
         },
         diaries={diary.paramcd: diary.to_day for diary in design.diaries},
         supplement={

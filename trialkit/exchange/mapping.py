@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from trialkit._yaml import Lines, load_yaml, parse_model
 from trialkit.errors import Finding, MappingFindings
-from trialkit.protocol.instruments import Instrument, Item, Score, load_instruments
+from trialkit.protocol.forms import Form, Item, Score, load_forms
 from trialkit.protocol.model import Arm, Code, Diary, Part, Visit
 from trialkit.study import Design
 
@@ -97,9 +97,9 @@ class Measure(Part):
     better: Literal["higher", "lower"]
     domain: Literal["FT", "QS"] = "QS"
 
-    def as_instrument(self) -> Instrument:
+    def as_instrument(self) -> Form:
         """Return the instrument: one item, one score of it."""
-        return Instrument(
+        return Form(
             code=self.instrument,
             name=self.name,
             domain=self.domain,
@@ -258,7 +258,7 @@ def _faults(mapping: Mapping, lines: Lines) -> list[Finding]:
     twice("visit value", [v.value for v in part.visits], "assessments", "visits")
     twice("paramcd", [m.paramcd for m in part.measures], "assessments", "measures")
     twice("instrument", [m.instrument for m in part.measures], "assessments", "measures")
-    units = {s.paramcd: s.unit for i in load_instruments().values() for s in i.scores}
+    units = {s.paramcd: s.unit for i in load_forms().values() for s in i.scores}
     for number, measure in enumerate(part.measures):
         at = ("assessments", "measures", number)
         wanted = units.get(measure.paramcd, measure.unit)

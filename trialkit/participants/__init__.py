@@ -4,6 +4,13 @@ Each function takes a `Study` first, checks that the step may be taken by this p
 appends one event or a few that belong together. A refusal changes nothing.
 """
 
+from trialkit.participants.assessments import (
+    adjudicate,
+    assess,
+    assess_again,
+    correct,
+    pending_entries,
+)
 from trialkit.participants.eligibility import confirm_eligibility
 from trialkit.participants.enrolment import (
     consent,
@@ -22,15 +29,17 @@ from trialkit.participants.unblinding import (
     request_unblinding,
     show_unblinded,
 )
-from trialkit.participants.visits import assess, correct, hold_visit, miss_visit, study_day
+from trialkit.participants.visits import hold_visit, miss_visit, study_day
 
 __all__ = [
     "AllocationCheck",
     "Randomised",
     "Told",
+    "adjudicate",
     "allocate_known",
     "approve_unblinding",
     "assess",
+    "assess_again",
     "check_allocation",
     "confirm_eligibility",
     "consent",
@@ -42,6 +51,7 @@ __all__ = [
     "log_conventional",
     "miss_session",
     "miss_visit",
+    "pending_entries",
     "randomise",
     "report_ae",
     "request_unblinding",

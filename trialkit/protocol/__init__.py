@@ -1,15 +1,15 @@
-"""Protocols and instruments: YAML read, checked and scored."""
+"""Protocols and forms: YAML read, checked and scored."""
 
 from __future__ import annotations
 
 from trialkit.protocol.check import check_protocol, check_trial
 from trialkit.protocol.conditions import Condition, parse_condition
-from trialkit.protocol.instruments import (
-    Instrument,
+from trialkit.protocol.forms import (
+    Form,
     check_items,
-    find_instrument,
-    instruments_for,
-    load_instruments,
+    find_form,
+    forms_for,
+    load_forms,
     score,
 )
 from trialkit.protocol.load import load_protocol, protocol_hash
@@ -19,14 +19,14 @@ from trialkit.protocol.signs import sign_fault
 
 __all__ = [
     "Condition",
-    "Instrument",
+    "Form",
     "Protocol",
     "check_items",
     "check_protocol",
     "check_trial",
-    "find_instrument",
-    "instruments_for",
-    "load_instruments",
+    "find_form",
+    "forms_for",
+    "load_forms",
     "load_protocol",
     "notices",
     "parse_condition",

@@ -11,7 +11,7 @@ from trialkit.errors import Finding
 from trialkit.protocol.check_shared import check_shared
 from trialkit.protocol.check_training import check_training
 from trialkit.protocol.families import DeviceProfile, key_hint
-from trialkit.protocol.instruments import Instrument, instruments_for
+from trialkit.protocol.forms import Form, forms_for
 from trialkit.protocol.model import DoseMatch, Protocol
 
 SHARED = ("trial", "visits", "diaries")
@@ -20,7 +20,7 @@ SHARED = ("trial", "visits", "diaries")
 def read_protocol(
     path: Path,
     device_profile: DeviceProfile | None = None,
-    instruments: Mapping[str, Instrument] | None = None,
+    instruments: Mapping[str, Form] | None = None,
 ) -> tuple[Protocol | None, list[Finding]]:
     """Return the protocol of a file, or None and every fault, in the order of their lines.
 
@@ -35,7 +35,7 @@ def read_protocol(
     document = Document(path, key_hint)
     protocol = document.parse(Protocol)
     if isinstance(document.data, dict):
-        known = instruments_for(path) if instruments is None else instruments
+        known = forms_for(path) if instruments is None else instruments
         check_shared(document, known)
         check_training(document, device_profile)
     findings = sorted(document.findings, key=lambda f: (f.line or 0, f.where))
@@ -45,7 +45,7 @@ def read_protocol(
 def check_protocol(
     path: str | Path,
     device_profile: DeviceProfile | None = None,
-    instruments: Mapping[str, Instrument] | None = None,
+    instruments: Mapping[str, Form] | None = None,
 ) -> list[Finding]:
     """Return every fault of a protocol file; parameters as in `read_protocol`."""
     return read_protocol(Path(path), device_profile, instruments)[1]

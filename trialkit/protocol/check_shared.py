@@ -8,11 +8,11 @@ from itertools import pairwise
 
 from trialkit._yaml import Document
 from trialkit.protocol.check_allocation import check_blocks, check_eligibility, check_minimisation
-from trialkit.protocol.instruments import Instrument
+from trialkit.protocol.forms import Form
 from trialkit.protocol.model import Arm, Diary, Randomisation, Stratum, Visit
 
 
-def check_shared(document: Document, instruments: Mapping[str, Instrument]) -> None:
+def check_shared(document: Document, instruments: Mapping[str, Form]) -> None:
     """Add every fault of ``trial``, ``visits`` and ``diaries``."""
     arms = document.parts(Arm, "trial", "arms")
     visits = document.parts(Visit, "visits")
@@ -107,7 +107,7 @@ def _check_stratum(
     at: tuple[str | int, ...],
     stratum: Stratum,
     visits: list[tuple[int, Visit]],
-    instruments: Mapping[str, Instrument],
+    instruments: Mapping[str, Form],
 ) -> None:
     if (stratum.paramcd is None) == (stratum.attribute is None):
         document.add(
@@ -202,7 +202,7 @@ def _check_visits(document: Document, visits: list[tuple[int, Visit]]) -> None:
 
 
 def _check_assessments(
-    document: Document, visits: list[tuple[int, Visit]], instruments: Mapping[str, Instrument]
+    document: Document, visits: list[tuple[int, Visit]], instruments: Mapping[str, Form]
 ) -> None:
     at_baseline = {code for _, visit in visits if visit.baseline for code in visit.assessments}
     for index, visit in visits:
@@ -224,7 +224,7 @@ def _check_assessments(
             )
 
 
-def _check_diaries(document: Document, instruments: Mapping[str, Instrument]) -> None:
+def _check_diaries(document: Document, instruments: Mapping[str, Form]) -> None:
     diaries = document.parts(Diary, "diaries")
     scores = {s.paramcd for i in instruments.values() for s in i.scores}
     last = last_day(document)

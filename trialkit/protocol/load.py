@@ -8,7 +8,7 @@ from pathlib import Path
 from trialkit._canonical import sha256_file
 from trialkit.errors import ProtocolFindings
 from trialkit.protocol.check import read_protocol
-from trialkit.protocol.instruments import Instrument
+from trialkit.protocol.forms import Form
 from trialkit.protocol.model import Protocol
 
 
@@ -18,7 +18,7 @@ def protocol_hash(path: str | Path) -> str:
 
 
 def load_protocol(
-    path: str | Path, instruments: Mapping[str, Instrument] | None = None
+    path: str | Path, instruments: Mapping[str, Form] | None = None
 ) -> Protocol:
     """Return the protocol of a file.
 

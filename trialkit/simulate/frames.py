@@ -16,7 +16,7 @@ import pandas as pd
 from trialkit.errors import UsageError
 from trialkit.participants.minimisation import Minimiser, Rule, allocate
 from trialkit.participants.randomisation import stratum_text
-from trialkit.protocol.instruments import Instrument, score
+from trialkit.protocol.forms import Form, score
 from trialkit.protocol.load import load_protocol
 from trialkit.protocol.model import Randomisation, Stratum
 from trialkit.record.blocks import draw_part
@@ -98,12 +98,12 @@ def numbers_within_sites(everybody: Sequence[Person]) -> list[int]:
     return numbers
 
 
-def score_of(tool: Instrument, entry: Assessment) -> dict[str, float | None]:
+def score_of(tool: Form, entry: Assessment) -> dict[str, float | None]:
     """Return the scores of one assessment by PARAMCD."""
     return score(tool, entry.items, entry.status)
 
 
-def scores_at(outcome: VisitOutcome, instruments: dict[str, Instrument]) -> dict[str, float | None]:
+def scores_at(outcome: VisitOutcome, instruments: dict[str, Form]) -> dict[str, float | None]:
     """Return the scores of the instruments of one visit by PARAMCD."""
     found: dict[str, float | None] = {}
     for entry in outcome.assessments:
@@ -252,7 +252,7 @@ def _adsl(setting: Setting, subjects: Sequence[Subject]) -> pd.DataFrame:
 
 
 def _findings(
-    setting: Setting, subjects: Sequence[Subject], instruments: dict[str, Instrument]
+    setting: Setting, subjects: Sequence[Subject], instruments: dict[str, Form]
 ) -> dict[str, pd.DataFrame]:
     """ADFT and ADQS: one row a score; being unable has a row, with a value or without."""
     days = {visit.code: visit.day for visit in setting.design.visits}

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trialkit.protocol.instruments import Status
+from trialkit.protocol.forms import Status
 from trialkit.simulate.worlds import COHORT, VISIT_DAYS, VISITS, Cohort, World, cholesky
 
 Items = dict[str, float | int | str | None]

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from trialkit._yaml import Model, load_yaml, parse_model
 from trialkit.errors import IntegrityError, UnknownName
-from trialkit.protocol.instruments import Instrument, find_instrument, instruments_for
+from trialkit.protocol.forms import Form, find_form, forms_for
 from trialkit.protocol.model import (
     Arm,
     Diary,
@@ -42,7 +42,8 @@ class Design(Part):
     eligibility: Eligibility | None = None
     visits: list[Visit] = Field(default_factory=list)
     diaries: list[Diary] = Field(default_factory=list)
-    instruments: dict[str, Instrument] = Field(default_factory=dict)
+    instruments: dict[str, Form] = Field(default_factory=dict)
+    late_entry_days: int | None = None
 
     @classmethod
     def from_protocols(cls, protocols: Mapping[Path, Protocol]) -> Design:
@@ -54,7 +55,7 @@ class Design(Part):
             If a visit names an instrument that there is not.
         """
         path, first = next(iter(protocols.items()))
-        known = instruments_for(path)
+        known = forms_for(path)
         wanted = [code for visit in first.visits for code in visit.assessments]
         return cls(
             arms=first.trial.arms,
@@ -62,7 +63,8 @@ class Design(Part):
             eligibility=first.trial.eligibility,
             visits=first.visits,
             diaries=first.diaries,
-            instruments={code: find_instrument(known, code) for code in dict.fromkeys(wanted)},
+            late_entry_days=first.trial.late_entry_days,
+            instruments={code: find_form(known, code) for code in dict.fromkeys(wanted)},
         )
 
     def to_yaml(self) -> str:
@@ -87,9 +89,9 @@ class Design(Part):
         """Return the diary of that PARAMCD, or raise `UnknownName`."""
         return _named({diary.paramcd: diary for diary in self.diaries}, paramcd, "diary")
 
-    def instrument(self, code: str) -> Instrument:
+    def instrument(self, code: str) -> Form:
         """Return the instrument of that code, or raise `UnknownName`."""
-        return find_instrument(self.instruments, code)
+        return find_form(self.instruments, code)
 
 
 def read_pinned(path: Path, model: type[Model]) -> Model:
