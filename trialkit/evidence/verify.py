@@ -21,6 +21,7 @@ import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,9 +45,9 @@ class Report:
         self.facts: dict[str, Any] = {}
         self.faults: list[Fault] = []
 
-    def fault(self, where: str, message: str) -> None:
-        """Add a finding, once."""
-        if Fault(where, message) not in self.faults:
+    def fault(self, where: str, message: str, found: bool = True) -> None:
+        """Add a finding, once, where it was `found`."""
+        if found and Fault(where, message) not in self.faults:
             self.faults.append(Fault(where, message))
 
 
@@ -110,7 +111,6 @@ def _x_of(y: int, sign: int) -> int | None:
 
 
 def _decode(data: bytes) -> tuple[int, int, int, int] | None:
-    """Return the extended coordinates of a point, or None (RFC 8032, 5.1.3)."""
     number = int.from_bytes(data, "little")
     y = number & ((1 << 255) - 1)
     x = _x_of(y, number >> 255)
@@ -128,10 +128,8 @@ def _add(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> tuple[in
 def _times(scalar: int, point: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     total = (0, 1, 1, 0)
     while scalar:
-        if scalar & 1:
-            total = _add(total, point)
-        point = _add(point, point)
-        scalar >>= 1
+        total = _add(total, point) if scalar & 1 else total
+        point, scalar = _add(point, point), scalar >> 1
     return total
 
 
@@ -220,9 +218,8 @@ class Package:
 
     def json(self, name: str) -> Any:
         """Return a JSON file's content, or None where it is absent or cannot be read."""
-        data = self.read(name)
         try:
-            return None if data is None else json.loads(data.decode("utf-8"))
+            return json.loads((self.read(name) or b"null").decode("utf-8"))
         except ValueError:
             return None
 
@@ -256,8 +253,7 @@ def check_manifest(package: Package, pinned: str | None, report: Report) -> dict
     """Check the signature over the manifest and return the manifest, empty where unreadable."""
     data, signed = package.read(MANIFEST), package.json(SIGNATURE)
     for name in APART:
-        if name not in package.names:
-            report.fault(name, "removed")
+        report.fault(name, "removed", name not in package.names)
     text = package.read(SIGNATURE)
     if text is not None and not isinstance(signed, dict):
         report.fault(SIGNATURE, "altered: it cannot be read")
@@ -267,9 +263,8 @@ def check_manifest(package: Package, pinned: str | None, report: Report) -> dict
         return {}
     if isinstance(signed, dict):
         report.facts["signer"] = {k: signed.get(k) for k in ("signer", "name", "meaning")}
-        fault = signature_fault(signed, digest(data))
-        if signed.get("digest") != digest(data):
-            report.fault(MANIFEST, "altered: its SHA-256 is not the signed one")
+        fault, other = signature_fault(signed, digest(data)), signed.get("digest") != digest(data)
+        report.fault(MANIFEST, "altered: its SHA-256 is not the signed one", other)
         if fault:
             report.fault(SIGNATURE, "altered: " + fault)
         else:
@@ -298,13 +293,10 @@ def _is_key(pinned: str, signed: dict[str, Any]) -> bool:
 def check_files(package: Package, manifest: dict[str, Any], report: Report) -> None:
     """Name every file that was altered, added or removed against the manifest."""
     files = manifest.get("files", {})
-    for name in package.names:
-        if name not in files and name not in APART:
-            report.fault(name, "added: it is not in the manifest")
+    for name in sorted(set(package.names) - set(files) - set(APART)):
+        report.fault(name, "added: it is not in the manifest")
     for name, entry in sorted(files.items()):
-        if name not in package.names:
-            report.fault(name, "removed")
-            continue
+        report.fault(name, "removed", name not in package.names)
         data = package.read(name)
         if data is not None and digest(data) != entry.get("sha256"):
             report.fault(name, "altered: its SHA-256 is not that of the manifest")
@@ -330,9 +322,8 @@ def read_events(data: bytes) -> tuple[list[Event], list[Fault]]:
             if not isinstance(body, dict):
                 raise ValueError("body")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            faults.append(
-                Fault(f"event {expected} (line {number})", f"altered: it cannot be read ({error})")
-            )
+            where = f"event {expected} (line {number})"
+            faults.append(Fault(where, f"altered: it cannot be read ({error})"))
             events.append(Event(number, expected, {}, "", True))
         else:
             events.append(Event(number, seq, body, str(stored), altered))
@@ -367,24 +358,19 @@ def check_record(package: Package, manifest: dict[str, Any], report: Report) -> 
         wanted = ZEROS if before is None else before.hash
         known = number == 1 or (before is not None and not before.altered)
         if known and not event.altered and event.body.get("prev") != wanted:
-            culprit = (before or event).name
-            faults.append(Fault(culprit, f"altered: event {number} continues another one"))
+            message = f"altered: event {number} continues another one"
+            faults.append(Fault((before or event).name, message))
     head = seen[max(seen)].hash if seen else ZEROS
-    if head != signed.get("head", head):
-        faults.append(Fault(RECORD, "altered: the last hash is not the signed head"))
     report.facts.update(events=len(events), head=head)
     report.faults.extend(faults)
+    other = head != signed.get("head", head)
+    report.fault(RECORD, "altered: the last hash is not the signed head", other)
     return [seen[n] for n in sorted(seen)]
 
 
 def _spans(numbers: list[int]) -> list[str]:
-    runs: list[list[int]] = []
-    for n in numbers:
-        if runs and runs[-1][1] == n - 1:
-            runs[-1][1] = n
-        else:
-            runs.append([n, n])
-    return [f"event {a}" if a == b else f"events {a} to {b}" for a, b in runs]
+    runs = [[n for _, n in run] for _, run in groupby(enumerate(numbers), lambda p: p[1] - p[0])]
+    return [f"event {r[0]}" if len(r) == 1 else f"events {r[0]} to {r[-1]}" for r in runs]
 
 
 def last(events: list[Event], kind: str) -> Event | None:
@@ -392,27 +378,52 @@ def last(events: list[Event], kind: str) -> Event | None:
     return next((e for e in reversed(events) if e.body.get("kind") == kind), None)
 
 
+def check_heads(_: Package, events: list[Event], report: Report) -> None:
+    """Compute the Merkle root (RFC 6962) at each signed head anew, and check who signed it."""
+    if [e.seq for e in events if not e.altered] != list(range(1, len(events) + 1)):
+        return  # the events at fault are named already
+    tree: list[tuple[int, bytes]] = []  # leaves and root of each whole subtree, the largest first
+    keys: dict[Any, Any] = {}
+    for event in events:
+        held, leaves = event.payload, 1
+        node = hashlib.sha256(b"\0" + canonical(event.body).encode()).digest()
+        if event.body.get("kind") == "user.added":
+            keys.setdefault(held.get("user"), held.get("key_fingerprint"))
+        elif event.body.get("kind") == "head.signed" and tree:
+            root = tree[-1][1]
+            for _leaves, peak in reversed(tree[:-1]):
+                root = hashlib.sha256(b"\1" + peak + root).digest()
+            said = {k: held.get(k) for k in ("study", "size", "root", "chain", "at")}
+            real = {"size": event.seq - 1, "root": root.hex(), "chain": event.body["prev"]}
+            fault = None if {**said, **real} == said else "it is not that of the events before it"
+            if signed := held.get("signature"):
+                over = digest(canonical({"schema": "trialkit.head/1", **said}))
+                fault = fault or signature_fault(signed, over)
+                if keys.get(signed.get("signer")) != signed.get("fingerprint"):
+                    fault = fault or "it is signed by another key than that of the signer"
+            report.fault(event.name, f"altered: the Merkle head: {fault}", fault is not None)
+            report.facts["merkle"] = f"{said['size']} events, root {said['root']}"
+        while tree and tree[-1][0] == leaves:
+            node, leaves = hashlib.sha256(b"\1" + tree.pop()[1] + node).digest(), 2 * leaves
+        tree.append((leaves, node))
+
+
 def check_study(package: Package, events: list[Event], report: Report) -> None:
     """Compare protocol files with the hashes of the study's first event."""
     created = last(events, "study.created")
     if created is None:
-        report.fault(RECORD, "altered: no study.created event")
-        return
+        return report.fault(RECORD, "altered: no study.created event")
     report.facts["study"] = created.payload.get("study_id")
     wanted = created.payload.get("protocols") or {}
     held = {n: digest(package.read(n) or b"") for n in package.names if n.startswith("protocols/")}
     for arm, value in sorted(wanted.items()):
-        if value not in held.values():
-            report.fault(
-                "protocols/",
-                f"altered: no file has the hash that {created.name} gives for arm {arm}",
-            )
+        message = f"altered: no file has the hash that {created.name} gives for arm {arm}"
+        report.fault("protocols/", message, value not in held.values())
+    message, design = f"altered: {created.name} gives another hash", package.read("design.yaml")
     for name, value in sorted(held.items()):
-        if value not in wanted.values():
-            report.fault(name, f"altered: {created.name} gives another hash")
-    design = package.read("design.yaml")
-    if design is not None and digest(design) != created.payload.get("design"):
-        report.fault("design.yaml", f"altered: {created.name} gives another hash")
+        report.fault(name, message, value not in wanted.values())
+    other = design is not None and digest(design) != created.payload.get("design")
+    report.fault("design.yaml", message, other)
 
 
 def check_plan(package: Package, events: list[Event], report: Report) -> None:
@@ -422,24 +433,22 @@ def check_plan(package: Package, events: list[Event], report: Report) -> None:
         return
     held = locked.payload
     parts = {k: held.get(k) for k in ("plan", "methods", "schemas")}
-    if digest(canonical(parts)) != held.get("lock"):
-        report.fault(locked.name, "altered: the lock is not the hash of its parts")
+    whole = digest(canonical(parts)) == held.get("lock")
+    report.fault(locked.name, "altered: the lock is not the hash of its parts", not whole)
     signatures = held.get("signatures") or []
     for one in signatures:
         fault = signature_fault(one, str(held.get("lock")))
-        if fault:
-            report.fault(locked.name, "altered: {}: {}".format(one.get("name"), fault))
-    if len({s.get("signer") for s in signatures}) < 2:
-        report.fault(locked.name, "altered: fewer than two persons signed the plan")
+        report.fault(locked.name, f"altered: {one.get('name')}: {fault}", fault is not None)
+    few = len({s.get("signer") for s in signatures}) < 2
+    report.fault(locked.name, "altered: fewer than two persons signed the plan", few)
     plans = [n for n in package.names if n.startswith("plan/") and n != "plan/lock.json"]
-    if not plans:
-        report.fault("plan/", "removed: the locked plan")
+    report.fault("plan/", "removed: the locked plan", not plans)
     for name in plans:
-        if digest(package.read(name) or b"") != held.get("plan"):
-            report.fault(name, f"altered: {locked.name} locked another")
+        other = digest(package.read(name) or b"") != held.get("plan")
+        report.fault(name, f"altered: {locked.name} locked another", other)
     copy = package.json("plan/lock.json")
-    if copy is not None and copy.get("payload") != held:
-        report.fault("plan/lock.json", "altered: it is not " + locked.name)
+    moved = copy is not None and copy.get("payload") != held
+    report.fault("plan/lock.json", "altered: it is not " + locked.name, moved)
     report.facts["lock"] = held.get("lock")
 
 
@@ -449,18 +458,16 @@ def check_allocation(_: Package, events: list[Event], report: Report) -> None:
     if revealed is None:
         return
     arms = revealed.payload.get("arms") or {}
-    locked = [e.seq for e in events if e.body.get("kind") == "plan.locked"]
-    if not locked or min(locked) > revealed.seq:
-        report.fault(revealed.name, "the arms were revealed before a plan lock")
+    first = min((e.seq for e in events if e.body.get("kind") == "plan.locked"), default=sys.maxsize)
+    report.fault(revealed.name, "the arms were revealed before a plan lock", first > revealed.seq)
     places = {
         e.body.get("subject"): e for e in events if e.body.get("kind") == "participant.randomised"
     }
     for subject, event in sorted(places.items()):
         arm, salt = (arms.get(subject) or ("", ""))[:2]
-        if digest(f"{salt}|{subject}|{arm}") != event.payload.get("commitment"):
-            report.fault(
-                event.name, f"the arm of {subject} in {revealed.name} is not the committed one"
-            )
+        other = digest(f"{salt}|{subject}|{arm}") != event.payload.get("commitment")
+        message = f"the arm of {subject} in {revealed.name} is not the committed one"
+        report.fault(event.name, message, other)
     for subject in sorted(set(arms) - set(places)):
         report.fault(revealed.name, f"{subject} was never randomised")
     report.facts["allocations"] = len(places)
@@ -474,8 +481,8 @@ def folder_hash(package: Package, folder: str, report: Report) -> str | None:
     for name, entry in sorted(inner["files"].items()):
         data = package.read(folder + name)
         wanted = entry.get("sha256") if isinstance(entry, dict) else entry
-        if data is None or digest(data) != wanted:
-            report.fault(folder + name, f"altered: not the file of {folder}manifest.json")
+        other = data is None or digest(data) != wanted
+        report.fault(folder + name, f"altered: not the file of {folder}manifest.json", other)
     return digest(canonical(inner["files"]))
 
 
@@ -488,24 +495,22 @@ def check_outputs(package: Package, events: list[Event], report: Report) -> None
     folder_hash(package, "results/", report)
     results = digest(package.read("results/results.json") or b"")
     locked = last(events, "plan.locked")
-    if snapshot != run.payload.get("snapshot"):
-        report.fault("snapshot/", f"altered: {run.name} names another")
-    if results != run.payload.get("results"):
-        report.fault("results/", f"altered: {run.name} names another")
+    another = f"altered: {run.name} names another"
+    report.fault("snapshot/", another, snapshot != run.payload.get("snapshot"))
+    report.fault("results/", another, results != run.payload.get("results"))
     if locked is not None and run.payload.get("plan_lock") != locked.payload.get("lock"):
         report.fault(run.name, "altered: it ran another plan than the locked one")
-    wanted: dict[str, tuple[str, Event]] = {}
-    for event in events:
-        if event.body.get("kind") == "report.rendered":
-            for name, value in (event.payload.get("files") or {}).items():
-                wanted["reports/" + name] = (value, event)
-    for name in package.names:
-        if name.startswith("reports/") and name in wanted:
-            value, event = wanted[name]
-            if digest(package.read(name) or b"") != value:
-                report.fault(name, f"altered: {event.name} wrote another")
-        elif name.startswith("reports/"):
-            report.fault(name, "added: no event rendered it")
+    wanted = {
+        "reports/" + name: (value, event)
+        for event in events
+        if event.body.get("kind") == "report.rendered"
+        for name, value in (event.payload.get("files") or {}).items()
+    }
+    for name in (n for n in package.names if n.startswith("reports/")):
+        value, rendered = wanted.get(name, (None, run))
+        report.fault(name, "added: no event rendered it", value is None)
+        other = value is not None and digest(package.read(name) or b"") != value
+        report.fault(name, f"altered: {rendered.name} wrote another", other)
     report.facts.update(results=results, snapshot=snapshot)
 
 
@@ -521,13 +526,11 @@ def check_telemetry(package: Package, events: list[Event], report: Report) -> No
             sealed[folder + MANIFEST] = str(event.payload.get("manifest_sha256"))
             for one in event.payload.get("files") or []:
                 sealed[folder + str(one.get("name"))] = str(one.get("sha256"))
-    for name in sorted(inside - set(sealed)):
-        report.fault(name, "added: no event sealed it")
-    for name in sorted(inside & set(sealed)):
-        if digest(package.read(name) or b"") != sealed[name]:
+    for name in sorted(inside | set(sealed)):
+        report.fault(name, "added: no event sealed it", name not in sealed)
+        report.fault(name, "removed: an event sealed it", name not in inside)
+        if name in inside and name in sealed and digest(package.read(name) or b"") != sealed[name]:
             report.fault(name, "altered: its seal in the record differs")
-    for name in sorted(set(sealed) - inside):
-        report.fault(name, "removed: an event sealed it")
     report.facts["telemetry"] = len(inside)
 
 
@@ -538,7 +541,8 @@ def verify(path: str | Path, key: str | None = None) -> Report:
     manifest = check_manifest(package, key, report)
     check_files(package, manifest, report)
     events = check_record(package, manifest, report)
-    for step in (check_study, check_plan, check_allocation, check_outputs, check_telemetry):
+    steps = (check_heads, check_study, check_plan, check_allocation, check_outputs, check_telemetry)
+    for step in steps:
         try:
             step(package, events, report)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
@@ -559,16 +563,17 @@ def text_of(report: Report, pinned: bool) -> str:
         "key fingerprint": str(facts.get("fingerprint", "unknown")) + known,
         "files": facts.get("files", 0),
         "events": f"{facts.get('events', 0)}, head {facts.get('head', 'unknown')}",
+        "Merkle head": facts.get("merkle") or "none",
         "plan lock": facts.get("lock") or "none",
         "snapshot": facts.get("snapshot") or "none",
         "results": facts.get("results") or "none",
         "allocations": f"{facts.get('allocations', 0)} revealed, compared with commitments",
     }
     lines = [f"{name:<16}{value}" for name, value in rows.items()]
-    verdict = "INTACT: nothing was altered, added, removed or reordered"
+    lines.append("INTACT: nothing was altered, added, removed or reordered")
     if report.faults:
-        verdict = f"NOT INTACT: {len(report.faults)} finding(s)"
-    return "\n".join([*lines, verdict, *(f"  {f.where}: {f.message}" for f in report.faults)])
+        lines[-1] = f"NOT INTACT: {len(report.faults)} finding(s)"
+    return "\n".join([*lines, *(f"  {f.where}: {f.message}" for f in report.faults)])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -583,11 +588,10 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{given.package}: no such folder or zip\n")
         return 2
     report = verify(given.package, given.key)
+    text = text_of(report, given.key is not None)
     if given.json:
         findings = [f._asdict() for f in report.faults]
         text = json.dumps({"intact": not findings, "findings": findings, **report.facts}, indent=2)
-    else:
-        text = text_of(report, given.key is not None)
     sys.stdout.write(text + "\n")
     return 4 if report.faults else 0
 

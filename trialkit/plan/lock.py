@@ -29,6 +29,7 @@ from trialkit.record.roles import permissions_of, roles_with
 from trialkit.record.storage import storage_guard
 from trialkit.record.sign import verify
 from trialkit.study import Study
+from trialkit.study.heads import sign_head
 
 #: The methods behind a plan's word that is no method itself.
 PARTS: dict[str, tuple[str, ...]] = {"imputation": ("impute", "ancova", "rubin")}
@@ -86,7 +87,7 @@ def lock_plan(
     file = _keep(study, source)
     digest = sha256_json(pinned)
     signatures = [_sign(study, user, name, digest) for user, name in names]
-    return study.append(
+    event = study.append(
         PlanLocked(
             plan_id=loaded.id,
             plan=pinned["plan"],
@@ -98,6 +99,8 @@ def lock_plan(
         ),
         reason=reason,
     )
+    sign_head(study)
+    return event
 
 
 def current_lock(study: Study) -> PlanLocked | None:

@@ -1,7 +1,8 @@
 """`render_report`: from results to HTML, PDF and DOCX, by Quarto or the embedded renderer.
 
 The time in the files is that of the analysis (or ``SOURCE_DATE_EPOCH``), and the record head
-that is printed is the event of the analysis, so the same results give the same bytes.
+that is printed is the event of the analysis, with the newest Merkle head before it, so the same
+results give the same bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from trialkit.errors import (
     UsageError,
 )
 from trialkit.record.chain import Event
+from trialkit.record.heads import heads_of
 from trialkit.record.kinds import AnalysisRun, PlanLocked, ReportRendered
+from trialkit.record.verify import head_facts
 from trialkit.results import Results
 from trialkit.study import Study
 
@@ -184,10 +187,17 @@ def _inputs(study: Study, run: Event, work: Path) -> dict[str, str]:
         "snapshot": run.payload["snapshot"],
         "results": run.payload["results"],
         "record": {"seq": run.seq, "hash": run.hash, "at": run.at},
+        "head": _head(study, run),
         "software": _software(results.meta.get("software")),
     }
     (work / "context.json").write_text(canonical_json(context) + "\n", encoding="utf-8")
     return {"results": "results", "plan": "plan.sap.yaml", "context": "context.json"}
+
+
+def _head(study: Study, run: Event) -> dict[str, Any] | None:
+    """Return the newest Merkle head before the analysis, as it is printed."""
+    before = [head for seq, head in heads_of(study.record) if seq < run.seq]
+    return head_facts(before[-1]) if before else None
 
 
 def _software(made_by: Any) -> str:

@@ -126,6 +126,7 @@ class Show:
             ("Snapshot", self._fact("snapshot"), True),
             ("Results", self.results.hash, True),
             ("Record head" + at, self._fact("record", "hash"), True),
+            *_merkle(self.context.get("head")),
             ("Software", self._fact("software"), False),
         ]
         return self._grid(tables.about(rows))
@@ -338,6 +339,17 @@ class Show:
             alt=_curve_alt(one.series, "survival" if survival else "profile", what, one.label),
             width="88%",
         )
+
+
+def _merkle(head: dict[str, Any] | None) -> list[tuple[str, str, bool]]:
+    """Return the rows of the newest Merkle head: paper that holds them anchors the record."""
+    if head is None:
+        return []
+    by = f"{head['signer']}, key {head['fingerprint']}" if head["signer"] else "unsigned"
+    return [
+        (f"Merkle root over {head['size']} events", head["root"], True),
+        ("Merkle head signed", f"{_moment(head['at'])}, {by}", False),
+    ]
 
 
 def _moment(at: str) -> str:

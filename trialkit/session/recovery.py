@@ -21,6 +21,7 @@ from trialkit.session.dose import NOTHING, delivered
 from trialkit.session.program import make_course
 from trialkit.session.runner import SessionOutcome
 from trialkit.study import Study
+from trialkit.study.heads import sign_head
 
 CODE = "power_loss_recovered"
 _KINDS = (
@@ -90,6 +91,7 @@ def _recover(study: Study, session: SessionState) -> SessionOutcome:
             subject=session.usubjid,
         )
     n = study.state.seq - before
+    sign_head(study)
     return SessionOutcome(session.session, "recovered", dose, n, CODE)
 
 

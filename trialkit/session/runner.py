@@ -35,6 +35,7 @@ from trialkit.session.prepare import Prepared, prepare, require_capable
 from trialkit.session.recording import Recorder, head_of, make_folder
 from trialkit.session.summary import Summariser
 from trialkit.study import Study
+from trialkit.study.heads import sign_head
 
 Rate = Literal["full", "stride"]
 TICK_S = 0.1
@@ -298,6 +299,7 @@ class _Run:
                 timing=timing,
             )
         )
+        sign_head(self._study)
         return SessionOutcome(
             self._session,
             status,
