@@ -178,7 +178,7 @@ def list_forms(study: OfStudy = None, as_json: JsonOption = False) -> None:
         for form in known
     ]
     text = "\n".join(
-        f"{form.code:<12}{form.name} ({len(form.items)} items; "
+        f"{form.code:<12}{form.name} ({len(form.items)} item{'s'[len(form.items) == 1 :]}; "
         f"{', '.join(score.paramcd for score in form.scores) or 'no scores'})"
         for form in known
     )

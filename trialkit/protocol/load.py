@@ -17,9 +17,7 @@ def protocol_hash(path: str | Path) -> str:
     return sha256_file(Path(path))
 
 
-def load_protocol(
-    path: str | Path, instruments: Mapping[str, Form] | None = None
-) -> Protocol:
+def load_protocol(path: str | Path, instruments: Mapping[str, Form] | None = None) -> Protocol:
     """Return the protocol of a file.
 
     Parameters
