@@ -63,11 +63,38 @@ def test_too_much_goes_back(sign: dict[str, float]) -> None:
         ({k: v for k, v in FINE.items() if k != "rpe"}, {}),
         (FINE, {"fatigue": 0.05}),
         (FINE, {"slope": -0.001}),
+        (FINE, {"slope": -0.001, "slope_sd": 0.0005}),
+        ({**FINE, "completed": 0.0}, {}),
     ],
-    ids=["rpe 14", "a trip", "no rpe", "tired", "falling"],
+    ids=["rpe 14", "a trip", "no rpe", "tired", "falling", "surely falling", "stopped"],
 )
 def test_it_stays(measures: dict[str, float], state: dict[str, float]) -> None:
     assert moved(measures=measures, daily_state=state) == {}
+
+
+def test_what_is_noise_holds_nothing_back() -> None:
+    assert moved(daily_state={"slope": -0.001, "slope_sd": 0.002}) == {"speed_m_s": 0.028}
+    small = {**FINE, "step_asymmetry": 0.02, "step_asymmetry_before": 0.005}
+    assert moved(measures=small) == {"speed_m_s": 0.028}
+
+
+def test_the_leg_that_carries_less_stands_for_an_unknown_side() -> None:
+    top = {**NOW, "speed_m_s": 0.833}
+    unknown = {k: v for k, v in FINE.items() if k != "paretic_load_share"}
+    assert moved(settings=top, measures={**unknown, "lesser_load_share": 0.42}) == {
+        "support_fraction": -0.05
+    }
+    assert moved(settings=top, measures={**unknown, "lesser_load_share": 0.38}) == {
+        "guidance": -0.1
+    }
+
+
+def test_a_rounding_error_is_no_step() -> None:
+    ended = {"speed_m_s": 0.833, "support_fraction": 0.2 + 1e-16, "guidance": 0.2 + 3e-16}
+    assert all(
+        p.reason.startswith(("stays", "the envelope"))
+        for p in next_settings(ended, ENVELOPES, measures=FINE)
+    )
 
 
 def test_every_proposal_has_a_reason_and_needs_a_person() -> None:

@@ -106,6 +106,16 @@ def test_full_rate_sessions_are_as_many_as_asked(study: Study) -> None:
     assert table.num_columns >= 24
 
 
+def test_every_session_replays_identically(done: tuple[Path, dict[str, Any]], study: Study) -> None:
+    where = ["--study", str(done[0] / "study"), "--json"]
+    result = CliRunner().invoke(app, ["replay", "--all", *where])
+    assert result.exit_code == 0, result.output
+    replayed = json.loads(result.stdout)["replayed"]
+    assert len(replayed) == study.state.counts["session.opened"]
+    assert all(one["same"] and one["complete"] and one["same_model"] for one in replayed)
+    assert all(one["events"] > 0 and one["setpoints"] > 0 for one in replayed)
+
+
 def test_frames_made_directly_are_those_of_the_record(study: Study) -> None:
     """Cell by cell: so that operating characteristics are those of the real line."""
     derived = derive(collect(study, mask=False), study.design, study.protocols)

@@ -12,6 +12,8 @@ RULES = "next_settings/1"
 """Names the rules; other rules have another name."""
 LEAST_RISE = 0.02
 """A smaller rise of step asymmetry is none: a start value."""
+LEAST_MOVE = 1e-6
+"""A setting that could move less is at the end of its envelope."""
 TIRED_RAD = 0.02
 """Fatigue of the daily state above which nothing advances, in rad: a start value."""
 
@@ -67,11 +69,11 @@ def next_settings(
 
     At most one setting moves, by the step of its envelope, and never outside. Back where the
     last session was too much (RPE of 16 or more, two trips, step asymmetry up by more than a
-    fifth and by 0.02), in the order guidance up, support up, speed down. On where the session was completed,
-    RPE was 13 or less, there was no trip, and the daily state tells neither of fatigue nor of
-    falling ability, in the order speed up, support down (if the paretic leg, or where no side is
-    known the one that carries less, carries `load_target`), guidance down (if the tracking error
-    is below `error_limit_rad`). Otherwise all stay.
+    fifth and by 0.02), in the order guidance up, support up, speed down. On where the session
+    was completed, RPE was 13 or less, there was no trip, and the daily state tells neither of
+    fatigue nor of falling ability, in the order speed up, support down (if the paretic leg, or
+    where no side is known the one that carries less, carries `load_target`), guidance down (if
+    the tracking error is below `error_limit_rad`). Otherwise all stay.
 
     Parameters
     ----------
@@ -177,7 +179,7 @@ def _first(
     for setting in order:
         way = sign * HARDER[setting]
         old = settings[setting]
-        if (_moved(old, envelopes[setting], way) - old) * way > 0:
+        if (_moved(old, envelopes[setting], way) - old) * way > LEAST_MOVE:
             return setting
     return None
 
