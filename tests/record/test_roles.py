@@ -14,7 +14,7 @@ def test_no_role_both_assesses_and_sees_allocation(role: str) -> None:
     held = PERMISSIONS[role]
     assert held <= ALL
     if "assess" in held:
-        assert not held & {"see_allocation", "session", "unblind", "randomise"}
+        assert not held & {"see_allocation", "session", "unblind", "emergency_unblind", "randomise"}
 
 
 def test_every_permission_is_held_by_somebody() -> None:
