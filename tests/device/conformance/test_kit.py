@@ -54,7 +54,7 @@ def test_the_sound_trainer_passes_all_that_is_quick() -> None:
     assert begun == sorted(begun)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=70)
 def test_the_sound_trainer_passes_the_whole_kit() -> None:
     result = run_kit("simulated", at_once=4)
     assert [

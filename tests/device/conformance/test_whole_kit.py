@@ -74,7 +74,7 @@ def test_the_body() -> None:
 
 
 def test_the_drives_on_a_bus() -> None:
-    passes(run_kit("canopen", at_once=4), NO_REVERSAL)
+    passes(run_kit("canopen", soak_s=30.0, at_once=4), NO_REVERSAL)
 
 
 @pytest.fixture(scope="module")
@@ -138,4 +138,4 @@ def test_a_device_with_a_stream_beside_it(tmp_path: Path, monkeypatch: pytest.Mo
     stream = {"stream": "emg", "name": "whole-kit", "required": True}
     options: dict[str, Any] = {"device": "simulated", "streams": [stream], "find_s": 20.0}
     with sender("whole-kit"):
-        passes(run_kit("lsl", options, at_once=8), NO_OPTIONS)
+        passes(run_kit("lsl", options, soak_s=30.0, at_once=6), NO_OPTIONS)

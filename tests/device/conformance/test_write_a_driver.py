@@ -75,7 +75,7 @@ def test_the_driver_grows(source: Path) -> None:
     assert "By hand:" in reasons["spasm.tracking-error-yields"]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=90)
 def test_a_mistake_in_it_is_found(source: Path) -> None:
     driver = source / "acme_walker" / "__init__.py"
     text = driver.read_text()
@@ -91,7 +91,7 @@ def test_a_mistake_in_it_is_found(source: Path) -> None:
     assert "stop.cat1-from-running" in failed
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=90)
 def test_the_installed_driver_passes_the_whole_kit(source: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     install(source, site)
