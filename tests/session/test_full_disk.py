@@ -34,7 +34,7 @@ SESSION = f"{USUBJID}-S01"
 RUN = ("run", "--participant", USUBJID, "--visit", "S01", "--day", "1", "--headless", "--json")
 DEADLINE_S = 120.0
 AT_REST = ("DISARMED", "LINK_LOST")
-REMEDIES = ("Free", "Check the disk")  # SQLite does not say why a file may not grow
+REMEDIES = ("Free", "Look for a full disk")  # SQLite does not say why a file may not grow
 
 # The command line, which tells on a pipe what is safe, and keeps the device's black box.
 TELLING = """
