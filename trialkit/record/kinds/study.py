@@ -1,0 +1,53 @@
+"""Payloads of the study itself: its beginning, its people, what was imported or refused."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from trialkit.record.kinds._payload import Payload
+
+
+class StudyCreated(Payload):
+    """A study began; protocols, design and plan by the hash of their files."""
+
+    kind = "study.created"
+    study_id: str
+    title: str
+    protocols: dict[str, str]
+    design: str | None = None
+    plan: str | None = None
+    software: str
+    source: Literal["trial", "import"] = "trial"
+
+
+class UserAdded(Payload):
+    """A person may act in the study, in one role; `sites` is empty where it holds for all."""
+
+    kind = "user.added"
+    user: str
+    name: str
+    user_role: str
+    key_fingerprint: str | None = None
+    sites: list[str] = Field(default_factory=list)
+
+
+class CommandRefused(Payload):
+    """Somebody tried what the role or the site does not allow; nothing else happened."""
+
+    kind = "command.refused"
+    command: str
+    permission: str
+    why: Literal["role", "site"]
+
+
+class DataImported(Payload):
+    """A foreign table entered the study through a mapping."""
+
+    kind = "data.imported"
+    file: str
+    file_sha256: str
+    mapping_sha256: str
+    rows: int
+    participants: int
