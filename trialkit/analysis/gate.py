@@ -15,10 +15,12 @@ from trialkit.plan import load_plan, require_lock
 from trialkit.record.kinds import AnalysisRun, PlanLocked, SnapshotBuilt
 from trialkit.results import Results
 from trialkit.study import Study
+from trialkit.study.commands import command
 
 FOLDER = "results"
 
 
+@command("analyse", atomic=False)
 def analyse(
     study: Study,
     *,
@@ -50,7 +52,6 @@ def analyse(
     SnapshotAltered
         If a file of the snapshot was changed.
     """
-    study.require("analyse")
     lock = require_lock(study, plan)
     file = Path(plan) if plan is not None else _locked_file(study, lock)
     taken = _snapshot(study, snapshot)

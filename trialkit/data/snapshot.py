@@ -28,6 +28,7 @@ from trialkit.errors import NotLocked, SnapshotAltered, UnknownName
 from trialkit.record.kinds import AllocationRevealed, SnapshotBuilt
 from trialkit.record.storage import storage_guard
 from trialkit.study import Study
+from trialkit.study.commands import command
 
 SCHEMA = "trialkit.snapshot/1"
 MANIFEST = "manifest.json"
@@ -135,6 +136,7 @@ def _altered(folder: Path, name: str, what: str) -> SnapshotAltered:
     )
 
 
+@command("build_snapshot", atomic=False)
 def build_snapshot(study: Study, *, unblind: bool = False) -> Snapshot:
     """Build the tables of a study into ``snapshots/<first 12 digits of the hash>/``.
 
@@ -156,7 +158,6 @@ def build_snapshot(study: Study, *, unblind: bool = False) -> Snapshot:
     StorageRefused
         If the disk is full or read-only; no half-written snapshot is left.
     """
-    study.require("build_snapshot")
     if unblind:
         _reveal(study)
     sdtm = collect(study, unblind=unblind)
