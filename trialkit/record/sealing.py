@@ -286,7 +286,12 @@ def _read_parquet(source: pa.NativeFile, columns: Sequence[str] | None) -> pa.Ta
     wanted = None if columns is None else list(columns)
     with pq.ParquetFile(source, page_checksum_verification=True) as parquet:
         small = parquet.metadata.num_rows < _SMALL_ROWS  # threads cost more than they bring
-        return parquet.read(columns=wanted, use_threads=not small)
+        if not parquet.num_row_groups:
+            return parquet.read(columns=wanted)
+        return pa.concat_tables(  # all at once takes twice the memory
+            parquet.read_row_group(at, columns=wanted, use_threads=not small)
+            for at in range(parquet.num_row_groups)
+        )
 
 
 def read_manifest(folder: Path, *, sha256: str | None = None) -> Sealed:
