@@ -43,10 +43,10 @@ check: $(VENV)/.dev ## lint, types, import contract
 	$(BIN)/lint-imports
 
 test: check ## everything but the slow tier
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-slow: $(VENV)/.dev ## the slow tier
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 docs: $(VENV)/.dev ## write docs/reference and the notebook again
 	$(BIN)/python docs/build_reference.py

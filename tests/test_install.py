@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CLEAN = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
 
 
-def run(*command: str | Path, cwd: Path, timeout: float = 900) -> str:
+def run(*command: str | Path, cwd: Path, timeout: float = 1800) -> str:
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -51,7 +51,7 @@ def test_wheel_holds_packages_and_content(wheel: Path) -> None:
     assert not [n for n in names if n.startswith(("tests/", "docs/", "benchmarks/"))]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=60)
 def test_demo_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     environment = tmp_path / "environment"
     uv = shutil.which("uv")

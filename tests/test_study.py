@@ -303,6 +303,8 @@ def test_two_writers_in_one_process(study: Study) -> None:
 WRITER = """
 import sys
 from trialkit.participants import enrol
+from trialkit.record import sqlite
+sqlite.BUSY_MS = 300_000  # three processes on a busy machine wait long
 from trialkit.study import Study
 with Study.open(sys.argv[1], actor="olga") as study:
     for _ in range(25):

@@ -115,7 +115,7 @@ def test_calibration_on_held_out_patients() -> None:
         assert abs(share - level / 100) < 3 * error
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=75)
 def test_calibration_over_many_cohorts() -> None:
     """4,000 held-out patients."""
     for level, (share, error) in coverage(cohorts=40, people=100, seed=32).items():

@@ -52,7 +52,7 @@ def test_page_runs(page: Path, tmp_path: Path) -> None:
             continue  # these are run by make itself, and by the test of the wheel
         command = [sys.executable, "-c", text] if language == "python" else ["bash", "-c", text]
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1800
         )
         shown = text if language == "python" else shlex.join(command[2:])
         assert done.returncode == status, f"{shown}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -72,7 +72,7 @@ def test_every_cell_runs(study: Study, tmp_path: Path, monkeypatch: pytest.Monke
     study.close()
     monkeypatch.setenv("TRIALKIT_STUDY", str(tmp_path / "study"))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=900).execute()
     outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
     text = "\n".join(str(output) for cell in outputs for output in cell)
     assert "Stan Abel" in text

@@ -71,7 +71,8 @@ def test_everything_comes_back(tmp_path: Path) -> None:
 # the frames end at these numbers of rows: nothing between two of them is ever returned
 WHOLE = {0, 7, 14, 21, 28, 35, 42}
 QUICK = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

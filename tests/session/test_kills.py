@@ -42,7 +42,7 @@ def test_twelve_kills(tmp_path: Path) -> None:
     assert killed(tmp_path, "few")["kills"] == 12
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=130)
 def test_kills_before_and_after_each_point_at_which_something_reaches_the_disk(
     tmp_path: Path,
 ) -> None:
@@ -52,14 +52,14 @@ def test_kills_before_and_after_each_point_at_which_something_reaches_the_disk(
     assert set(found["points"]) == {"fsync", "commit", "replace", "unlink"}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=100)
 def test_kills_at_random_instants(tmp_path: Path) -> None:
     found = killed(tmp_path, "random:256")
     assert found["kills"] >= 256
     assert {"running", "sealing", "recovering"} <= set(found["phases"])
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=70)
 def test_kills_in_real_time_with_the_device_in_its_own_process(tmp_path: Path) -> None:
     assert killed(tmp_path, "real:24")["kills"] >= 24
 

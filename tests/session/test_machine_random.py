@@ -280,7 +280,7 @@ def test_two_thousand_sequences(data: bytes) -> None:
     play(data)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=190)
 @settings(max_examples=100_000, **COMMON)  # type: ignore[arg-type]
 @given(data=SEQUENCES)
 def test_a_hundred_thousand_sequences(data: bytes) -> None:

@@ -253,13 +253,13 @@ def test_interrupt_leaves_a_study_that_recovers(tmp_path: Path) -> None:
     program = [trialkit, "demo", *OPTIONS, "--full-rate", "0"]
     running = subprocess.Popen([*program, "--out", str(out)], stdout=subprocess.DEVNULL)
     telemetry = out / "study" / "telemetry"
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while time.monotonic() < until and running.poll() is None:
         if telemetry.is_dir() and any(telemetry.iterdir()):
             break
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
-    assert running.wait(timeout=60) == 6
+    assert running.wait(timeout=600) == 6
     with Study.open(out / "study", actor="trial-office") as left:
         recover(left)
         assert left.record.verify().ok
