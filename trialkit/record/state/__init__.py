@@ -1,0 +1,21 @@
+"""The current state of a study: a fold over its events, without I/O."""
+
+from trialkit.record.state.people import (
+    AssessmentState,
+    ParticipantState,
+    SessionState,
+    Unblinding,
+    UserState,
+    VisitState,
+)
+from trialkit.record.state.study import StudyState
+
+__all__ = [
+    "AssessmentState",
+    "ParticipantState",
+    "SessionState",
+    "StudyState",
+    "Unblinding",
+    "UserState",
+    "VisitState",
+]
