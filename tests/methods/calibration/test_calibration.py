@@ -2,9 +2,10 @@
 
 Every method is run on 5,000 trials at n = 20, 60 and 200 without an effect (type I error of the
 two-sided 5 % test) and, where the estimate is not just shifted by the effect, on 5,000 with one
-(coverage of the 95 % interval). Imputation, and methods whose trials take several times as long
-as the others, have 500 trials here (`COSTLY`), and 5,000 in ``make calibration``, which keeps the
-rows for the table of the documents.
+(coverage of the 95 % interval). ``make calibration`` does so, and keeps the rows for the table of
+the documents. In the slow tier some have 500 trials here (`COSTLY`): imputation, methods whose
+trials take several times as long as the others, and methods whose estimators have 5,000 trials of
+each size, without formula and frame, in the tests of survival and categorical methods.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from trialkit import methods
 TRIALS = 5_000
 #: File to which rows are written for the documents, if any.
 KEPT = os.environ.get("TRIALKIT_CALIBRATION", "")
-#: Of methods that take many times as long as the others.
+#: Of methods that take many times as long as the others, or are counted elsewhere as well.
 COSTLY = TRIALS if KEPT else 500
 SIZES = (20, 60, 200)
 Row = tuple[float, float, float] | None
@@ -270,6 +271,7 @@ WORLDS = [
         worlds.means,
         E["mean"],
         (Case("win_odds", "win odds", wins, worlds.win_odds_of, ASYMPTOTIC),),
+        trials=COSTLY,
     ),
     World(
         "visits", worlds.visits, 0.0, (Case("mmrm", "us, KR-linear", several_visits, same, NEAR),)
@@ -287,11 +289,17 @@ WORLDS = [
         "times",
         worlds.times,
         E["log_hazard"],
+        (Case("cox", "Efron", cox, math.exp, ASYMPTOTIC),),
+    ),
+    World(
+        "restricted",
+        worlds.times,
+        E["log_hazard"],
         (
-            Case("cox", "Efron", cox, math.exp, ASYMPTOTIC),
             Case("logrank", "unweighted", logrank, nothing, ASYMPTOTIC),
             Case("rmst", "difference", restricted, gap(worlds.restricted_mean), ASYMPTOTIC),
         ),
+        trials=COSTLY,
     ),
     World(
         "later",
@@ -358,6 +366,7 @@ WORLDS = [
             ),
             Case("binary", "odds ratio", odds, math.exp, ASYMPTOTIC),
         ),
+        trials=COSTLY,
     ),
     World(
         "shares",
@@ -379,13 +388,19 @@ WORLDS = [
         worlds.grades,
         E["log_odds"],
         (Case("ordinal", "odds ratio", grade, math.exp, ASYMPTOTIC),),
+        trials=COSTLY,
     ),
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("world", WORLDS, ids=[w.name for w in WORLDS])
+@pytest.mark.parametrize(
+    "world",
+    [
+        pytest.param(w, id=w.name, marks=pytest.mark.slow(seconds=60 if w.trials == TRIALS else 15))
+        for w in WORLDS
+    ],
+)
 def test_type_one_error_and_coverage(world: World, n: int) -> None:
     null = rows_of(world, n, 0.0)
     other = rows_of(world, n, world.effect) if world.effect else null

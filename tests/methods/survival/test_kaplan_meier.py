@@ -342,13 +342,17 @@ def test_any_data_give_probabilities_or_a_reason(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ratio", [1.0, 1.5])
 @pytest.mark.parametrize("n", [20, 60, 200])
-def test_coverage_of_log_log_limits_and_of_milestones(n: int) -> None:
-    """Exponential times, half of the participants in each group, about a third censored."""
+def test_coverage_of_log_log_limits_and_of_milestones(n: int, ratio: float) -> None:
+    """Exponential times, half of the participants in each group, about a third censored.
+
+    With a ratio of hazards of 1, a difference outside its limits is a type I error.
+    """
     from trialkit.methods.survival._risk import greenwood, limits, product_limit, risk_table
 
     rng = np.random.default_rng(20260809)
-    z, at, runs, rates = 1.959963984540054, 0.6, 5000, (1.0, 1.5)
+    z, at, runs, rates = 1.959963984540054, 0.6, 5000, (1.0, ratio)
     truth = np.exp(-np.array(rates) * at)
     own = np.zeros(n // 2, dtype=np.intp)
     inside, both, defined = 0, 0, 0
@@ -371,7 +375,7 @@ def test_coverage_of_log_log_limits_and_of_milestones(n: int) -> None:
             both += abs(gap) <= z * np.hypot(found[0][1], found[1][1])
     error = np.sqrt(0.95 * 0.05 / defined)
     print(
-        f"n {n}: log-log {inside / defined:.4f}, difference {both / defined:.4f}, "
+        f"n {n}, ratio {ratio}: log-log {inside / defined:.4f}, difference {both / defined:.4f}, "
         f"{defined} samples, Monte Carlo error {error:.4f}"
     )
     assert abs(inside / defined - 0.95) < 4 * error + {20: 0.03, 60: 0.01, 200: 0.004}[n]

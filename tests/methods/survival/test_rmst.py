@@ -184,15 +184,16 @@ def test_any_data_give_means_or_a_reason(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ratio", [1.0, 1.5])
 @pytest.mark.parametrize("n", [20, 60, 200])
-def test_coverage_of_the_difference(n: int) -> None:
-    """Exponential times with a ratio of hazards of 1.5, uniform censoring beyond tau."""
+def test_coverage_of_the_difference(n: int, ratio: float) -> None:
+    """Exponential times, uniform censoring beyond tau; at a ratio of 1 a miss is a type I error."""
     rng = np.random.default_rng(20260806)
     tau, runs, hit, used = 1.0, 5000, 0, 0
-    truth = -(1 - math.exp(-1.5 * tau)) / 1.5 + (1 - math.exp(-tau))
+    truth = -(1 - math.exp(-ratio * tau)) / ratio + (1 - math.exp(-tau))
     for _ in range(runs):
         parts = []
-        for rate in (1.0, 1.5):
+        for rate in (1.0, ratio):
             event, end = rng.exponential(1 / rate, n // 2), rng.uniform(0.5, 3.0, n // 2)
             parts.append(restricted_mean(np.minimum(event, end), (event <= end).astype(float), tau))
         if parts[0][2] and parts[1][2]:
@@ -200,5 +201,7 @@ def test_coverage_of_the_difference(n: int) -> None:
             gap = parts[0][0] - parts[1][0] - truth
             hit += abs(gap) <= 1.959963984540054 * math.sqrt(parts[0][1] + parts[1][1])
     error = math.sqrt(0.95 * 0.05 / used)
-    print(f"n {n}: coverage {hit / used:.4f} of {used}, Monte Carlo error {error:.4f}")
+    print(
+        f"n {n}, ratio {ratio}: coverage {hit / used:.4f} of {used}, Monte Carlo error {error:.4f}"
+    )
     assert abs(hit / used - 0.95) < 4 * error + {20: 0.05, 60: 0.012, 200: 0.004}[n]
