@@ -112,7 +112,7 @@ def test_a_killed_run_is_recovered_and_nothing_that_was_synced_is_lost(folder: P
         assert again_.same
         assert not again_.complete
         assert again_.events >= 3
-        closed = after[-1].payload
+        closed = next(e.payload for e in reversed(after) if e.kind == "session.closed")
         assert closed["status"] == "recovered"
         running = running_rows(table)
         assert running >= 120

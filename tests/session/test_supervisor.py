@@ -181,8 +181,11 @@ def test_a_second_run_is_refused_while_one_is_active_and_after_it_was_killed(
     try:
         until(lambda: walking(study.folder))
         second = run_one(study.folder, OTHERS[0], "--speed", "0")
-        assert second.communicate(timeout=DEADLINE_S)[1].startswith("TK-BUSY")
+        assert "owner has 1 active session(s)" in second.communicate(timeout=DEADLINE_S)[1]
         assert second.returncode == 5
+        with Study.open(study.folder, actor="owner") as beside:
+            assert recover(beside) == []  # it runs: nobody closes it
+            assert len(beside.state.open_sessions) == 1
     finally:
         first.kill()
         first.communicate()
@@ -228,7 +231,7 @@ def test_ctrl_c_stops_every_device_and_closes_every_session(trio: Callable[[int]
         assert later.record.verify().ok
 
 
-def test_without_its_supervisor_a_session_stops_and_can_be_recovered(
+def test_without_its_supervisor_a_session_stops_its_device_and_closes(
     trio: Callable[[int], Study],
 ) -> None:
     study = trio(2)
@@ -241,8 +244,8 @@ def test_without_its_supervisor_a_session_stops_and_can_be_recovered(
     run.wait()  # its pipes are the workers' standard error too
     until(lambda: not any(alive(pid) for pid in workers))
     with Study.open(study.folder, actor="owner") as later:
-        assert len(later.state.open_sessions) == 2
-        assert {o.status for o in recover(later)} == {"recovered"}
+        assert later.state.open_sessions == []
+        assert {s.status for s in later.state.sessions.values()} == {"stopped_operator"}
         assert later.record.verify().ok
     run.communicate()
 

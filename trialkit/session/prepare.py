@@ -8,6 +8,7 @@ from device_interface.contract import Capability
 from trialkit.errors import OutOfOrder, OutOfRange, RefusedError, WrongArm
 from trialkit.protocol.model import Protocol
 from trialkit.protocol.notices import notices
+from trialkit.record.state import ParticipantState
 from trialkit.session.adapt import levels_after
 from trialkit.session.program import Program, make_course
 from trialkit.session.schedule import require_day
@@ -42,9 +43,8 @@ def prepare(study: Study, usubjid: str, *, number: int, day: int, reason: str | 
     RefusedError
         If the staffing rule does not allow another session now.
     """
-    study.require("session")
-    _require_ended(study, usubjid)
-    who = require_session(study, usubjid, number)
+    study.require("session", command="run_session", subject=usubjid)
+    who = _require_free(study, usubjid, number)
     arm = study.design.arm(study.arm_of(usubjid))
     protocol = study.protocols.get(arm.code)
     if arm.delivery != "device" or protocol is None or protocol.device is None:
@@ -66,13 +66,26 @@ def prepare(study: Study, usubjid: str, *, number: int, day: int, reason: str | 
     return Prepared(program, protocol, deviation, told)
 
 
-def _require_ended(study: Study, usubjid: str) -> None:
+def require_still(study: Study, usubjid: str, number: int, protocol: Protocol) -> None:
+    """Ask again, while the writers' lock is held, what others may have changed since `prepare`.
+
+    Raises
+    ------
+    RefusedError
+        If the participant, the number or the therapist is no longer free.
+    """
+    _require_free(study, usubjid, number)
+    require_staff(study, protocol)
+
+
+def _require_free(study: Study, usubjid: str, number: int) -> ParticipantState:
     mine = [s.session for s in study.state.open_sessions if s.usubjid == usubjid]
     if mine:
         raise OutOfOrder(
             f"session {mine[0]} of {usubjid} is still open.",
             remedy="Run `trialkit recover` if the program that ran it has ended.",
         )
+    return require_session(study, usubjid, number)
 
 
 def require_staff(study: Study, *protocols: Protocol) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trialkit.errors import StudyBusy
 from trialkit.record.chain import Event
 from trialkit.record.journal import SUFFIX
 from trialkit.record.kinds import (
@@ -35,7 +36,7 @@ _KINDS = (
 
 
 def recover(study: Study) -> list[SessionOutcome]:
-    """Seal and close every session that is open in the record.
+    """Seal and close every session that is open in the record and runs nowhere.
 
     Each journal is kept up to its last good frame, the input log up to its last good line.
     What was lost is a deviation event. The dose is computed from the telemetry that was kept,
@@ -55,7 +56,17 @@ def recover(study: Study) -> list[SessionOutcome]:
     """
     study.require("session")
     opened = sorted(study.state.open_sessions, key=lambda s: s.opened_seq or 0)
-    return [_recover(study, session) for session in opened]
+    done = []
+    for session in opened:
+        try:
+            running = study.running(session.session)
+        except StudyBusy:  # it runs in another process, or is being recovered there
+            continue
+        with running:
+            study.refresh()
+            if study.state.sessions[session.session].status == "open":
+                done.append(_recover(study, session))
+    return done
 
 
 def _recover(study: Study, session: SessionState) -> SessionOutcome:

@@ -31,7 +31,7 @@ from trialkit.session.dose import delivered
 from trialkit.session.lateness import Lateness
 from trialkit.session.machine import State, start, step
 from trialkit.session.operator import AttendingOperator, Operator, View
-from trialkit.session.prepare import Prepared, prepare, require_capable
+from trialkit.session.prepare import Prepared, prepare, require_capable, require_still
 from trialkit.session.recording import Recorder, head_of, make_folder
 from trialkit.session.summary import Summariser
 from trialkit.study import Study
@@ -211,29 +211,16 @@ class _Run:
 
     def go(self, number: int, day: int, reason: str | None) -> SessionOutcome:
         """Run to the end and close the session."""
+        with self._study.running(self._session):
+            return self._run(number, day, reason)
+
+    def _run(self, number: int, day: int, reason: str | None) -> SessionOutcome:
         folder = self._study.folder / "telemetry" / self._session
         make_folder(folder)
         conformance = self._conformance()
-        self._append(
-            SessionOpened(
-                session=self._session,
-                number=number,
-                day=day,
-                protocol=self._prepared.protocol.id,
-                device=self._link.capability.identity(),
-                planned_minutes=round(self._prepared.protocol.planned_minutes, 3),
-                therapist=self._study.actor,
-                conformance=conformance,
-            )
-        )
-        if self._prepared.deviation:
-            detail = self._prepared.deviation
-            self._append(
-                DeviationRaised(
-                    category="session_window", detail=detail, day=day, session=self._session
-                ),
-                reason,
-            )
+        with self._study.batch():
+            require_still(self._study, self._usubjid, number, self._prepared.protocol)
+            self._open(number, day, reason, conformance)
         try:
             hashed = self._study.state.protocol_hashes[self._prepared.protocol.arm]
             self._recorder = Recorder(
@@ -256,6 +243,28 @@ class _Run:
                 self._await_rest()
             raise
         return self._close(self._recorder, number, day)
+
+    def _open(self, number: int, day: int, reason: str | None, conformance: str | None) -> None:
+        self._append(
+            SessionOpened(
+                session=self._session,
+                number=number,
+                day=day,
+                protocol=self._prepared.protocol.id,
+                device=self._link.capability.identity(),
+                planned_minutes=round(self._prepared.protocol.planned_minutes, 3),
+                therapist=self._study.actor,
+                conformance=conformance,
+            )
+        )
+        if self._prepared.deviation:
+            detail = self._prepared.deviation
+            self._append(
+                DeviationRaised(
+                    category="session_window", detail=detail, day=day, session=self._session
+                ),
+                reason,
+            )
 
     def _conformance(self) -> str | None:
         """Return the hash of the newest conformance record of this device, where there is one."""

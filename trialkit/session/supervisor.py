@@ -1,9 +1,8 @@
 """One therapist, several sessions: each in a process of its own, with its own device.
 
-The supervisor is the study's one writer. It appends what the sessions hand over, checks the
-staffing rule again with every session that opens, and passes commands on. A session that
-fails, or whose process is killed, concerns no other: its device stops by itself, and
-`recover` closes it once the others are done.
+Each session writes to the study itself and asks for the staffing rule once more when it opens;
+the supervisor passes commands on and shows what comes back. A session that fails, or whose
+process is killed, concerns no other: its device stops by itself, and `recover` closes it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from types import FrameType
 from typing import Any
 
 from trialkit.errors import RefusedError, SessionEnded, TrialkitError, UsageError
-from trialkit.record.kinds import SessionOpened
 from trialkit.session.prepare import prepare, require_staff
 from trialkit.session.runner import Progress, SessionOutcome
 from trialkit.session.words import Input
@@ -171,12 +169,13 @@ def supervise(
         try:
             for session in sessions:
                 _start(session)
-            _serve(study, sessions, show)
+            _serve(sessions, show)
         finally:
             for session in sessions:
                 session.running = False
                 if session.process is not None:
                     session.process.close()
+            study.refresh()
     return sessions
 
 
@@ -237,15 +236,8 @@ def _signals(sessions: list[Supervised]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-# --- the record ----------------------------------------------------------------------------
-
-
-def _serve(
-    study: Study,
-    sessions: list[Supervised],
-    show: Callable[[Sequence[Supervised]], None] | None,
-) -> None:
-    """Append what comes, until no session is left."""
+def _serve(sessions: list[Supervised], show: Callable[[Sequence[Supervised]], None] | None) -> None:
+    """Hear the sessions until none is left."""
     while True:
         running = {s.process.rpc: s for s in sessions if s.running and s.process is not None}
         if show is not None:
@@ -257,31 +249,16 @@ def _serve(
                 continue
             session = running[ready]
             try:
-                _hear(study, session, ready, ready.recv())
+                _hear(session, ready.recv())
             except (EOFError, OSError):  # its process is gone
                 session.running = False
 
 
-def _hear(study: Study, session: Supervised, rpc: Connection, message: tuple[Any, ...]) -> None:
+def _hear(session: Supervised, message: tuple[Any, ...]) -> None:
     match message:
-        case ("append", payload, subject, reason):
-            try:
-                if isinstance(payload, SessionOpened):
-                    _require_place(study, payload)
-                event = study.append(payload, subject=subject, reason=reason)
-            except TrialkitError as error:
-                rpc.send(Failed.of(error))
-            else:
-                rpc.send(event)
         case ("progress", progress):
             session.progress = progress
         case ("done", outcome):
             session.outcome, session.running = outcome, False
         case ("failed", failed):
             session.failed, session.running = failed, False
-
-
-def _require_place(study: Study, opened: SessionOpened) -> None:
-    """Check the staffing rule with the state as it is now: others may have opened since."""
-    protocol = next(p for p in study.protocols.values() if p.id == opened.protocol)
-    require_staff(study, protocol)

@@ -1,8 +1,7 @@
-"""The process of one supervised session: it reads the study, and its supervisor writes.
+"""The process of one supervised session: it opens the study and writes what happens itself.
 
-A study has one writer. The worker opens it for reading and hands each event to the
-supervisor, which appends it and says so; nothing is acknowledged before it is in the
-record. Where the supervisor is gone, the worker stops its device and ends.
+It reports its progress and its end to the supervisor. Where the supervisor is gone, the worker
+stops its device, closes the session and ends.
 """
 
 from __future__ import annotations
@@ -18,12 +17,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from trialkit._clock import Clock, RealClock, SimulatedClock
-from trialkit.errors import SessionEnded, StorageRefused, TrialkitError
-from trialkit.record.chain import Event
-from trialkit.record.kinds import Payload
+from trialkit.errors import SessionEnded, TrialkitError
 from trialkit.session.operator import AttendingOperator, View
 from trialkit.session.runner import Progress, SessionOutcome, run_session
 from trialkit.session.words import Input
@@ -65,50 +62,6 @@ class Failed:
         """Return what crosses of an error."""
         return cls(error.code, error.exit_status, error.message, error.remedy)
 
-    def error(self) -> TrialkitError:
-        """Return the error again."""
-        return _by_code(TrialkitError).get(self.code, TrialkitError)(
-            self.message, remedy=self.remedy
-        )
-
-
-def _by_code(root: type[TrialkitError]) -> dict[str, type[TrialkitError]]:
-    found = {root.code: root}
-    for kind in root.__subclasses__():
-        found |= _by_code(kind)
-    return found
-
-
-class SupervisedStudy(Study):
-    """A study opened for reading whose events the supervisor appends."""
-
-    rpc: Connection
-
-    def append(
-        self, payload: Payload, *, subject: str | None = None, reason: str | None = None
-    ) -> Event:
-        """Hand the event to the supervisor and wait until it is in the record.
-
-        Raises
-        ------
-        RefusedError
-            As `Study.append`, or where the staffing rule no longer allows the session.
-        StorageRefused
-            If the supervisor is gone.
-        """
-        try:
-            self.rpc.send(("append", payload, subject, reason))
-            answer: Event | Failed = self.rpc.recv()
-        except (EOFError, OSError) as error:
-            raise StorageRefused(
-                "the supervisor is gone, so nothing can be recorded.",
-                remedy="Run `trialkit recover`: it closes the session with what was kept.",
-            ) from error
-        if isinstance(answer, Failed):
-            raise answer.error()
-        self.refresh()
-        return answer
-
 
 class SupervisedOperator(AttendingOperator):
     """Attends as `AttendingOperator` does, and passes on what the therapist commands."""
@@ -132,7 +85,7 @@ def work(rpc: Connection, commands: Connection, lifeline: int) -> None:
     Parameters
     ----------
     rpc : Connection
-        The job comes first, then events and progress go out.
+        The job comes first, then progress goes out.
     commands : Connection
         Hold, resume and stop of the therapist.
     lifeline : int
@@ -166,11 +119,9 @@ def _run(job: Job, rpc: Connection, commands: Connection) -> SessionOutcome:
             with contextlib.suppress(OSError):
                 rpc.send(("progress", progress))
 
-    with SupervisedStudy.open(job.folder, actor=job.actor, write=False, clock=clock) as study:
-        supervised = cast("SupervisedStudy", study)  # `open` makes one of its own class
-        supervised.rpc = rpc
+    with Study.open(job.folder, actor=job.actor, clock=clock) as study:
         return run_session(
-            supervised,
+            study,
             job.usubjid,
             number=job.number,
             day=job.day,
