@@ -26,9 +26,11 @@ from trialkit.plan.model import Plan
 from trialkit.record.chain import Event
 from trialkit.record.kinds import PlanLocked, Signature
 from trialkit.record.roles import permissions_of, roles_with
-from trialkit.record.storage import storage_guard
 from trialkit.record.sign import verify
+from trialkit.record.storage import storage_guard
 from trialkit.study import Study
+from trialkit.study.heads import sign_head
+from trialkit.study.commands import command
 from trialkit.study.heads import sign_head
 
 #: The methods behind a plan's word that is no method itself.
@@ -36,6 +38,7 @@ PARTS: dict[str, tuple[str, ...]] = {"imputation": ("impute", "ancova", "rubin")
 MEANING = "I approve this statistical analysis plan for the final analysis"
 
 
+@command("lock_plan", atomic=False)
 def lock_plan(
     study: Study,
     *,
@@ -68,7 +71,6 @@ def lock_plan(
     OutOfOrder
         If arms were revealed, or an amendment has no reason.
     """
-    study.require("lock_plan")
     names = _signers(study, signer, second_signer)
     if study.state.revealed:
         raise OutOfOrder(

@@ -34,11 +34,13 @@ from trialkit.record.kinds import AnalysisRun, PlanLocked, ReportRendered
 from trialkit.record.verify import head_facts
 from trialkit.results import Results
 from trialkit.study import Study
+from trialkit.study.commands import command
 
 FORMATS = ("html", "pdf", "docx")
 Engine = Literal["auto", "quarto", "embedded"]
 
 
+@command("report", atomic=False)
 def render_report(
     study: Study,
     template: str | Path = "primary",
@@ -78,7 +80,6 @@ def render_report(
     MissingTool
         If Quarto was asked for and is not there.
     """
-    study.require("report")
     wanted = _formats(formats)
     run = find_run(study, results)
     source = find_content("reports", template)
