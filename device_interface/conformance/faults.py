@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from device_interface.conformance.bench import Bench
 from device_interface.conformance.model import Deviates, Group, NotJudged
 from device_interface.conformance.rig import Rig, S, Trace
+from device_interface.conformance.work import LATE_S, TRIES
 from device_interface.contract import UNKNOWN_FAULT_CODE, Fault
 from device_interface.errors import DeviceRefused, StateRefused
+from trialkit.errors import TrialkitError
 
 GROUP = Group("fault", "Fault reaction", one_bench=True)
 _BY_HAND = "Provoke each fault of the descriptor without a person in the device."
@@ -27,56 +29,68 @@ class Provoked:
         The first deviation of each requirement, by the name of its check.
     rest : str
         How the last one came to rest.
+    again : int
+        How often one was provoked again, because this machine was late.
     """
 
     kinds: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     deviations: dict[str, str] = field(default_factory=dict)
     rest: str = ""
-    real_time: bool = False
-    late_s: float = 0.0
+    again: int = 0
 
 
 def _provoked(bench: Bench) -> Provoked:
     """Provoke every fault, once for all checks of this group."""
     found: Provoked | None = bench.kept.get(GROUP.name)
     if found is None:
-        found = Provoked()
-        with bench.lateness() as late:
-            _provoke_all(bench.rig(), found)
-        found.late_s = late.worst_s
-        bench.kept[GROUP.name] = found
-    bench.timed, bench.late_s = found.real_time, found.late_s
+        found = bench.kept[GROUP.name] = Provoked()
+        for fault in bench.capability.faults:
+            if fault.reaction == "fault":
+                _provoke(bench, fault, found)
+    bench.timed = False  # what a late machine did was repeated here, fault by fault
     return found
 
 
-def _provoke_all(rig: Rig, found: Provoked) -> None:
-    found.real_time = rig.real_time
-    for fault in rig.capability.faults:
-        if fault.reaction != "fault":
-            continue
-        if not rig.rest():
-            raise Deviates(f"it does not come back to DISARMED before {fault.kind}")
-        _, before = rig.walk()
-        try:
-            rig.inject(fault.kind)
-        except NotJudged:
-            found.missing.append(fault.kind)
-            continue
-        found.kinds.append(fault.kind)
-        aspect = "acknowledged-at-rest"
-        try:
-            moving = rig.powered(before, rig.until(1.0, S.FAULT), torque=False)
-            if len(moving) and moving[-1]:
-                rig.refused("acknowledge", rig.link.acknowledge, StateRefused)
-        except Deviates as error:
-            found.deviations.setdefault(aspect, f"{fault.kind}: {error}")
-        for aspect, look in _ASPECTS.items():
+def _provoke(bench: Bench, fault: Fault, found: Provoked) -> None:
+    """Provoke one fault; again where it deviates while this machine is late."""
+    for left in reversed(range(TRIES)):
+        deviations: dict[str, str] = {}
+        with bench.lateness() as late:
             try:
-                found.rest = look(rig, fault, before) or found.rest
-            except (Deviates, DeviceRefused) as error:
-                found.deviations.setdefault(aspect, f"{fault.kind}: {error}")
-                break
+                found.rest = _looked_at(bench.rig(), fault, deviations)
+            except NotJudged:
+                found.missing.append(fault.kind)
+                return
+            except (Deviates, TrialkitError) as error:
+                deviations.setdefault("removes-torque", str(error))
+        if not (deviations and left and bench.timed and late.worst_s > LATE_S):
+            break
+        found.again += 1
+        bench.end_check()
+    found.kinds.append(fault.kind)
+    for aspect, what in deviations.items():
+        found.deviations.setdefault(aspect, f"{fault.kind}: {what}")
+
+
+def _looked_at(rig: Rig, fault: Fault, deviations: dict[str, str]) -> str:
+    """Walk, provoke a fault, and judge it; return how it came to rest."""
+    _, before = rig.walk()
+    rig.inject(fault.kind)
+    rest = ""
+    try:
+        moving = rig.powered(before, rig.until(1.0, S.FAULT), torque=False)
+        if len(moving) and moving[-1]:
+            rig.refused("acknowledge", rig.link.acknowledge, StateRefused)
+    except Deviates as error:
+        deviations["acknowledged-at-rest"] = str(error)
+    for aspect, look in _ASPECTS.items():
+        try:
+            rest = look(rig, fault, before) or rest
+        except (Deviates, DeviceRefused) as error:
+            deviations.setdefault(aspect, str(error))
+            break
+    return rest
 
 
 def _rests(rig: Rig, fault: Fault, before: Trace) -> str:
@@ -127,7 +141,8 @@ def _judge(bench: Bench, aspect: str) -> str:
     if not found.kinds:
         raise NotJudged("this device offers no injection of its faults")
     left = f"; not injectable: {', '.join(found.missing)}" if found.missing else ""
-    return ", ".join(found.kinds) + left
+    again = f"; repeated {found.again} times on a late machine" if found.again else ""
+    return ", ".join(found.kinds) + left + again
 
 
 @GROUP.check(by_hand=_BY_HAND)
