@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 NY = ("Y", "N")
 SEX = ("F", "M", "U", "UNDIFFERENTIATED")
 SEVERITY = ("MILD", "MODERATE", "SEVERE")
+RELATION = ("NOT RELATED", "POSSIBLE", "PROBABLE", "CAUSAL")
+AE_CLASS = ("AE", "SAE", "ADE", "SADE", "USADE", "DD", "DD_SADE")
 OUTCOME = (
     "FATAL",
     "NOT RECOVERED/NOT RESOLVED",

@@ -416,7 +416,7 @@ def test_diary(study: Study) -> None:
 
 def test_adverse_events(study: Study) -> None:
     usubjid = randomised(study)
-    report_ae(study, usubjid, **AE, serious=True, related_device=True)
+    report_ae(study, usubjid, **AE, criterion="hospitalisation", related_device="possible")
     who = study.participant(usubjid)
     assert (who.adverse_events, who.serious_events) == (1, 1)
     refused(study, UsageError, "severity", report_ae, study, usubjid, **{**AE, "severity": "bad"})

@@ -47,7 +47,15 @@ def lived(study: Study) -> list[str]:
     assess(study.as_user("asta"), first, visit="W4", instrument="10MWT", items=WALK)
     miss_visit(study, second, "W4", code="ILL")
     return_diary(study, first, diary="FALL", from_day=0, to_day=27, entries=[{"day": 4}])
-    report_ae(study, first, term="fall", category="fall", day=4, severity="severe", serious=True)
+    report_ae(
+        study,
+        first,
+        term="fall",
+        category="fall",
+        day=4,
+        severity="severe",
+        criterion="hospitalisation",
+    )
     miss_session(study, first, number=1, day=1, code="ILL")
     discontinue_training(study, second, day=3, code="PAIN")
     withdraw(study, second, day=9, code="MOVED")

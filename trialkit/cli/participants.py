@@ -25,8 +25,6 @@ def register(app: typer.Typer) -> None:
     app.command("exclude")(exclude)
     app.command("randomise")(randomise)
     app.command("visit")(visit)
-    app.command("diary")(diary)
-    app.command("ae")(ae)
     app.command("discontinue")(discontinue)
     app.command("withdraw")(withdraw)
     app.command("miss-session")(miss_session)
@@ -158,90 +156,6 @@ def visit(
             event = participants.hold_visit(opened, usubjid, visit, day=when, reason=reason)
             text = f"{visit} of {usubjid} held on day {when}"
     show_event(event, text, as_json)
-
-
-def diary(
-    usubjid: Who,
-    diary: Annotated[str, typer.Argument(help="PARAMCD of the diary, such as FALL.")],
-    study: StudyOption,
-    from_day: Annotated[int, typer.Option("--from", help="First observed study day.")],
-    to_day: Annotated[int, typer.Option("--to", help="Last observed study day.")],
-    entries: Annotated[
-        list[str] | None,
-        typer.Option("--entry", help="An event: DAY, or DAY:GRADE; repeatable."),
-    ] = None,
-    user: UserOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Record a returned diary; days that no diary covers are not exposure."""
-    from trialkit import participants
-    from trialkit.study import Study
-
-    listed = [_diary_entry(text) for text in entries or []]
-    with Study.open(study, actor=user) as opened:
-        event = participants.return_diary(
-            opened, usubjid, diary=diary, from_day=from_day, to_day=to_day, entries=listed
-        )
-    text = f"{diary} diary of {usubjid}, day {from_day} to {to_day}: {len(listed)} entries"
-    show_event(event, text, as_json)
-
-
-def _diary_entry(text: str) -> dict[str, int | None]:
-    day, _, grade = text.partition(":")
-    try:
-        return {"day": int(day), "grade": int(grade) if grade else None}
-    except ValueError as error:
-        raise UsageError(f"--entry {text}.", remedy="Write DAY or DAY:GRADE.") from error
-
-
-def ae(
-    usubjid: Who,
-    study: StudyOption,
-    term: Annotated[str, typer.Option("--term", help="What happened.")],
-    category: Annotated[str, typer.Option("--category", help="Category, such as skin or fall.")],
-    severity: Annotated[str, typer.Option("--severity", help="mild, moderate or severe.")],
-    day: DayOption = None,
-    serious: Annotated[bool, typer.Option("--serious", help="It is serious.")] = False,
-    related_device: Annotated[
-        bool, typer.Option("--related-device", help="Related to the device.")
-    ] = False,
-    related_training: Annotated[
-        bool, typer.Option("--related-training", help="Related to the training.")
-    ] = False,
-    device_deficiency: Annotated[
-        bool, typer.Option("--device-deficiency", help="With a deficiency of the device.")
-    ] = False,
-    unexpected: Annotated[bool, typer.Option("--unexpected", help="It was not expected.")] = False,
-    outcome: Annotated[str, typer.Option("--outcome", help="Outcome, if known.")] = "unknown",
-    session: Annotated[
-        str | None, typer.Option("--session", help="The session in which it happened.")
-    ] = None,
-    user: UserOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Report an adverse event; relatedness, severity and seriousness are kept apart."""
-    from trialkit import participants
-    from trialkit.study import Study
-
-    level: Any = severity
-    with Study.open(study, actor=user) as opened:
-        event = participants.report_ae(
-            opened,
-            usubjid,
-            term=term,
-            category=category,
-            day=participants.study_day(opened, usubjid) if day is None else day,
-            severity=level,
-            serious=serious,
-            related_device=related_device,
-            related_training=related_training,
-            device_deficiency=device_deficiency,
-            expected=not unexpected,
-            outcome=outcome,
-            session=session,
-        )
-    what = "serious adverse event" if serious else "adverse event"
-    show_event(event, f"{what} of {usubjid}: {term}, {severity}", as_json)
 
 
 def discontinue(

@@ -39,6 +39,27 @@ def queries(study: Study) -> pd.DataFrame:
     return check_frames(sdtm, derive(sdtm, study.design, study.protocols), study.design)
 
 
+def query_findings(study: Study) -> list[dict[str, Any]]:
+    """Return the failed checks as findings that become queries.
+
+    Returns
+    -------
+    list of dict
+        As `queries`, with ``restricted``: True where only a person who may see allocations finds
+        it, as the masked tables do not show it.
+    """
+    masked = _rows(study, mask=True)
+    open_ = {tuple(row.values()) for row in masked}
+    rows = _rows(study, mask=False) if study.may("see_allocation") else masked
+    return [{**row, "restricted": tuple(row.values()) not in open_} for row in rows]
+
+
+def _rows(study: Study, *, mask: bool) -> list[dict[str, Any]]:
+    sdtm = collect(study, mask=mask)
+    found = check_frames(sdtm, derive(sdtm, study.design, study.protocols), study.design)
+    return [{str(k): v for k, v in row.items()} for row in found.to_dict("records")]
+
+
 def check_frames(sdtm: Frames, derived: Frames, design: Design) -> pd.DataFrame:
     """Return the failed checks of SDTM-like and ADaM-like tables; empty where all hold."""
     schemas = schemas_of(sdtm, design)

@@ -15,10 +15,11 @@ import pandas as pd
 
 from data_schemas import sdtm as schema
 from data_schemas._columns import typed
-from data_schemas.terminology import OUTCOME_FROM, SEX_FROM
+from data_schemas.terminology import SEX_FROM
 from trialkit._canonical import canonical_json
 from trialkit.data._assessments import Assessments
 from trialkit.data._exposure import HIDDEN, Exposure
+from trialkit.data._reports import Reports, mask_ae
 from trialkit.data.terms import Frames, column_name
 from trialkit.errors import IntegrityError, UsageError
 from trialkit.record import Event, commitment
@@ -89,7 +90,9 @@ class _Collector:
             k.AssessmentAdjudicated,
             k.AssessmentCorrected,
             k.DiaryReturned,
+            k.DiaryCorrected,
             k.AdverseEventReported,
+            k.AdverseEventUpdated,
             k.TrainingDiscontinued,
             k.ParticipantWithdrawn,
             k.DeviationRaised,
@@ -112,6 +115,7 @@ class _Collector:
         self._arms: dict[str, tuple[str, str]] = {}
         self._rows: dict[str, list[Row]] = {name: [] for name in schema.DOMAINS}
         self._assessments = Assessments()
+        self._reports = Reports(self._labels)
         self._exposure = Exposure()
         self._handlers: dict[type[k.Payload], Callable[[Event, Any], None]] = {
             k.StudyCreated: self._created,
@@ -126,8 +130,10 @@ class _Collector:
             k.AssessmentEnteredAgain: self._assessments.enter_again,
             k.AssessmentAdjudicated: self._assessments.adjudicate,
             k.AssessmentCorrected: self._assessments.correct,
-            k.DiaryReturned: self._diary,
-            k.AdverseEventReported: self._adverse,
+            k.DiaryReturned: self._reports.diary,
+            k.DiaryCorrected: self._reports.diary_corrected,
+            k.AdverseEventReported: self._reports.adverse,
+            k.AdverseEventUpdated: self._reports.adverse_updated,
             k.TrainingDiscontinued: self._left,
             k.ParticipantWithdrawn: self._left,
             k.DeviationRaised: self._deviation,
@@ -214,42 +220,6 @@ class _Collector:
             }
         )
 
-    def _diary(self, event: Event, payload: k.DiaryReturned) -> None:
-        common = {
-            "DOMAIN": "CE",
-            "USUBJID": event.subject,
-            "CECAT": payload.diary,
-            "CETERM": self._labels.get(payload.diary, payload.diary),
-            "CEREFID": event.seq,
-        }
-        period = {"CESCAT": "PERIOD", "CESTDY": payload.from_day, "CEENDY": payload.to_day}
-        self._rows["CE"].append(common | period | {"CEOCCUR": _yes(bool(payload.entries))})
-        for entry in sorted(payload.entries, key=lambda e: (e.day, -(e.grade or 0))):
-            grade = math.nan if entry.grade is None else float(entry.grade)
-            row = {"CESCAT": "EVENT", "CEOCCUR": "Y", "CETOXGR": grade}
-            self._rows["CE"].append(common | row | {"CESTDY": entry.day, "CEENDY": entry.day})
-
-    def _adverse(self, event: Event, payload: k.AdverseEventReported) -> None:
-        outcome = payload.outcome.strip()
-        self._rows["AE"].append(
-            {
-                "DOMAIN": "AE",
-                "USUBJID": event.subject,
-                "AETERM": payload.term,
-                "AECAT": payload.category,
-                "AESEV": payload.severity.upper(),
-                "AESER": _yes(payload.serious),
-                "AERELDEV": _yes(payload.related_device),
-                "AERELTRT": _yes(payload.related_training),
-                "AEDEVDEF": _yes(payload.device_deficiency),
-                "AEEXP": _yes(payload.expected),
-                "AEOUT": OUTCOME_FROM.get(outcome.lower().replace(" ", "_"), outcome.upper()),
-                "AESESS": payload.session,
-                "AESTDY": payload.day,
-                "AEREFID": event.seq,
-            }
-        )
-
     def _deviation(self, event: Event, payload: k.DeviationRaised) -> None:
         self._rows["DV"].append(
             {
@@ -274,6 +244,7 @@ class _Collector:
         self._rows["DM"] = list(self._people.values())
         self._rows["SUPPDM"] = self._supplement()
         self._rows["FT"], self._rows["QS"] = self._assessments.rows(self._design)
+        self._rows["CE"], self._rows["AE"] = self._reports.ce(), self._reports.ae()
         self._rows["EX"] = self._exposure.rows()
         self._rows["DI"] = self._exposure.devices()
         tables = schema.TABLES
@@ -383,7 +354,7 @@ def _mask(frames: Frames) -> None:
         kept = exposure.drop(columns=[c for c in HIDDEN if c in exposure])
         frames["EX"] = kept.assign(EXSTAT=kept["EXSTAT"].where(~delivered, "hidden"))
     if len(adverse):
-        frames["AE"] = adverse.assign(AERELDEV=None, AEDEVDEF=None, AESESS=None)
+        frames["AE"] = mask_ae(adverse)
     if len(deviations):
         open_ = deviations["DVSESS"].isna()
         frames["DV"] = deviations.assign(

@@ -11,6 +11,7 @@ from data_schemas._columns import typed
 from data_schemas.terminology import StudyTerms
 from trialkit.data._basic import basic
 from trialkit.data._recurrent import recurrent, time_to_first
+from trialkit.data._reports import DEFICIENCIES
 from trialkit.data._subjects import subjects
 from trialkit.data.terms import Frames, basic_frames, diary_frames, study_terms
 from trialkit.protocol.model import Protocol
@@ -64,7 +65,8 @@ def _exposure(sdtm: Frames, protocols: Mapping[str, Protocol], terms: StudyTerms
 
 
 def _adverse(sdtm: Frames, terms: StudyTerms) -> pd.DataFrame:
-    frame = sdtm["AE"].rename(columns={"AESTDY": "ASTDY"})
+    kept = sdtm["AE"][~sdtm["AE"]["AECLASS"].isin(DEFICIENCIES)]
+    frame = kept.rename(columns={"AESTDY": "ASTDY"})
     people = sdtm["DM"].set_index("USUBJID")
     frame["SITEID"] = frame["USUBJID"].map(people["SITEID"])
     emergent = frame["USUBJID"].map(people["RFSTDTC"]).notna() & (frame["ASTDY"] >= 0)

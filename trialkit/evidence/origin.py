@@ -29,8 +29,8 @@ _SOURCES: dict[str, tuple[str, ...]] = {
              "participant.randomised", "participant.withdrawn",
              "participant.training_discontinued"),
     "ADEX": ("session.closed", "session.conventional", "session.missed"),
-    "ADAE": ("ae.reported",),
-    "ADTTE": ("diary.returned", "participant.withdrawn"),
+    "ADAE": ("ae.reported", "ae.updated"),
+    "ADTTE": ("diary.returned", "diary.corrected", "participant.withdrawn"),
     "ADFT": ("assessment.recorded", "assessment.corrected"),
     "ADQS": ("assessment.recorded", "assessment.corrected"),
 }  # fmt: skip
@@ -264,7 +264,7 @@ def _events(
     events: list[Event], frame: str, subjects: set[str], paramcd: str | None
 ) -> list[dict[str, Any]]:
     """Return the events that the rows come from, by kind; assessments only of that PARAMCD."""
-    kinds = _SOURCES.get(frame, ("diary.returned",))
+    kinds = _SOURCES.get(frame, ("diary.returned", "diary.corrected"))
     out = []
     for kind in kinds:
         seqs = [

@@ -125,6 +125,21 @@ class DoseMatch(Part):
     tolerance_fraction: Annotated[float, Field(ge=0, le=1)]
 
 
+class SafetyReporting(Part):
+    """How many hours after becoming aware of an event its report is due, by ISO 14155 class.
+
+    ``DD_SADE`` is a device deficiency that could have led to a SADE. Where several classes of an
+    event have hours, the shortest count. Nothing is due of a class without.
+    """
+
+    hours: dict[
+        Literal["AE", "SAE", "ADE", "SADE", "USADE", "DD", "DD_SADE"],
+        Annotated[float, Field(gt=0)],
+    ]
+    verified: bool = False
+    source: str = ""
+
+
 class Trial(Part):
     """What the arms of a trial share. Randomisation is absent in a single-arm study.
 
@@ -139,6 +154,7 @@ class Trial(Part):
     eligibility: Eligibility | None = None
     dose_match: DoseMatch | None = None
     late_entry_days: Annotated[int, Field(ge=0)] | None = None
+    ae_reporting: SafetyReporting | None = None
 
 
 class Visit(Part):

@@ -26,6 +26,7 @@ from trialkit.protocol.model import (
     Part,
     Protocol,
     Randomisation,
+    SafetyReporting,
     Visit,
 )
 
@@ -44,6 +45,7 @@ class Design(Part):
     diaries: list[Diary] = Field(default_factory=list)
     instruments: dict[str, Form] = Field(default_factory=dict)
     late_entry_days: int | None = None
+    ae_reporting: SafetyReporting | None = None
 
     @classmethod
     def from_protocols(cls, protocols: Mapping[Path, Protocol]) -> Design:
@@ -64,6 +66,7 @@ class Design(Part):
             visits=first.visits,
             diaries=first.diaries,
             late_entry_days=first.trial.late_entry_days,
+            ae_reporting=first.trial.ae_reporting,
             instruments={code: find_form(known, code) for code in dict.fromkeys(wanted)},
         )
 

@@ -1,10 +1,8 @@
-"""Payloads about participants: the way in and out, diaries, adverse events, deviations."""
+"""Payloads about participants: the way in and out."""
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from trialkit.record.kinds._payload import Payload, Scalar
 
@@ -43,41 +41,6 @@ class ParticipantExcluded(Payload):
     code: str
 
 
-class DiaryEntry(BaseModel):
-    """One event in a diary, with its study day and grade (near-fall 1 ... admission 4)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    day: int
-    grade: int | None = None
-
-
-class DiaryReturned(Payload):
-    """Days `from_day` to `to_day` (both included) were observed; other days are not exposure."""
-
-    kind = "diary.returned"
-    diary: str
-    from_day: int
-    to_day: int
-    entries: list[DiaryEntry] = Field(default_factory=list)
-
-
-class AdverseEventReported(Payload):
-    """An adverse event in ISO 14155 terms; relatedness, severity and seriousness kept apart."""
-
-    kind = "ae.reported"
-    term: str
-    category: str
-    day: int
-    severity: Literal["mild", "moderate", "severe"]
-    serious: bool = False
-    related_device: bool = False
-    related_training: bool = False
-    device_deficiency: bool = False
-    expected: bool = True
-    outcome: str = "unknown"
-    session: str | None = None
-
-
 class TrainingDiscontinued(Payload):
     """The participant stopped the allocated training and stays in the study (intercurrent)."""
 
@@ -92,13 +55,3 @@ class ParticipantWithdrawn(Payload):
     kind = "participant.withdrawn"
     day: int
     code: str
-
-
-class DeviationRaised(Payload):
-    """A departure from the protocol, raised by the software or by a person."""
-
-    kind = "deviation.raised"
-    category: str
-    detail: str
-    day: int | None = None
-    session: str | None = None
