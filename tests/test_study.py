@@ -441,8 +441,10 @@ def test_user_names_are_never_used_twice(study: Study) -> None:
 def test_signers_get_a_key(study: Study) -> None:
     users = study.state.users
     assert users["ivan"].fingerprint == study.keys.fingerprint("ivan")
-    assert users["theo"].fingerprint is None
-    assert not study.keys.has("theo")
+    assert users["theo"].fingerprint == study.keys.fingerprint("theo")
+    study.add_user("adam", role="administrator")
+    assert study.state.users["adam"].fingerprint is None
+    assert not study.keys.has("adam")
 
 
 def test_person_who_was_not_added_may_nothing(

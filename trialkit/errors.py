@@ -20,6 +20,8 @@ happened (``message``) and what to do about it (``remedy``)::
     |   `-- PackageAltered             4  TK-PACKAGE
     |-- RefusedError                   5  TK-REFUSED
     |   |-- NotPermitted               5  TK-ROLE
+    |   |-- NotAuthenticated           5  TK-LOGIN
+    |   |-- DataLocked                 5  TK-DATA-LOCK
     |   |-- OutOfOrder                 5  TK-ORDER
     |   |-- Duplicate                  5  TK-DUPLICATE
     |   |-- OutOfWindow                5  TK-WINDOW
@@ -219,6 +221,18 @@ class NotPermitted(RefusedError):
     """The user's role does not hold the permission."""
 
     code = "TK-ROLE"
+
+
+class NotAuthenticated(RefusedError):
+    """No login, a wrong or aged password, or an account that is locked out."""
+
+    code = "TK-LOGIN"
+
+
+class DataLocked(RefusedError):
+    """The data are frozen or locked."""
+
+    code = "TK-DATA-LOCK"
 
 
 class OutOfOrder(RefusedError):

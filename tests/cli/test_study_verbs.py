@@ -87,7 +87,7 @@ def test_a_participant_s_way(run: Run, tmp_path: Path) -> None:
     made = ["--protocol", robotic, "--protocol", conventional, "--seed", 1]
     assert run("init", tmp_path / "s", *made, "--as", "olga")[0] == 0
     for name, role in (("cora", "coordinator"), ("asta", "assessor"), ("theo", "therapist")):
-        assert run("user", "add", name, "--role", role, "--as", "olga")[0] == 0
+        assert run("users", "add", name, "--role", role, "--as", "olga")[0] == 0
     theo = ["--as", "theo"]
     items = tmp_path / "items.json"
     items.write_text(json.dumps({f"BBS{i:02d}": 3 for i in range(1, 15)}))
@@ -174,8 +174,8 @@ def test_conventional_session(begun: Run, tmp_path: Path) -> None:
         (("assess", "SMALL-01-001", "BL", "10MWT", "--item", "C1_S=9", "--correct", "--as",
           "asta"), 2, "TK-USE"),
         (("diary", "SMALL-01-001", "FALL", "--from", 0, "--to", 9, "--entry", "x"), 2, "TK-USE"),
-        (("user", "add", "newt", "--role", "wizard", "--as", "olga"), 2, "TK-USE-NAME"),
-        (("user", "add", "newt", "--role", "owner"), 5, "TK-ROLE"),
+        (("users", "add", "newt", "--role", "wizard", "--as", "olga"), 2, "TK-USE-NAME"),
+        (("users", "add", "newt", "--role", "owner"), 5, "TK-ROLE"),
         (("randomise", "SMALL-01-001"), 5, "TK-DUPLICATE"),
         (("status", "--study", "/nowhere"), 2, "TK-USE-NAME"),
         (("visit", "SMALL-01-001", "W4", "--as", "nobody"), 2, "TK-USE-NAME"),

@@ -39,6 +39,9 @@ GROUPS: tuple[str, ...] = (
     "gait",
     "progress",
     "supervise",
+    "users",
+    "sign",
+    "lock",
     "demo",
 )
 

@@ -1,4 +1,4 @@
-"""Verbs of a study as a whole: ``init``, ``status`` and ``user add``."""
+"""Verbs of a study as a whole: ``init`` and ``status``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to `app`."""
     app.command("init")(init)
     app.command("status")(status)
-    user = typer.Typer(no_args_is_help=True, help="People of a study.")
-    user.command("add")(user_add)
-    user.callback()(lambda: None)  # keeps a group of one verb a group
-    app.add_typer(user, name="user", help="People of a study.")
 
 
 def init(
@@ -70,7 +66,7 @@ def init(
     text = (
         f"study {data['study_id']} in {folder}: arms {', '.join(made.protocols)}\n"
         f"owner {data['owner']}, key {data['key_fingerprint']}\n"
-        f"next: trialkit user add NAME --role ROLE --study {folder}"
+        f"next: trialkit users add NAME --role ROLE --study {folder}"
     )
     emit(data, text, as_json=as_json)
 
@@ -85,28 +81,3 @@ def status(study: StudyOption, as_json: JsonOption = False) -> None:
     emit(found.to_dict(), str(found), as_json=as_json)
     if not found.chain_ok:
         raise typer.Exit(ChainBroken.exit_status)
-
-
-def user_add(
-    name: Annotated[str, typer.Argument(help="The user name; never used twice.")],
-    study: StudyOption,
-    role: Annotated[
-        str,
-        typer.Option(
-            "--role",
-            help="owner, coordinator, therapist, assessor, investigator, statistician or monitor.",
-        ),
-    ],
-    printed: Annotated[str, typer.Option("--name", help="The printed name.")] = "",
-    user: UserOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Add a person in one role; whoever may sign gets a key."""
-    from trialkit.study import Study
-
-    with Study.open(study, actor=user) as opened:
-        opened.add_user(name, role=role, name=printed)
-        added = opened.state.users[name]
-    key = f", key {added.fingerprint}" if added.fingerprint else ""
-    data = {"user": name, "role": role, "name": added.name, "key_fingerprint": added.fingerprint}
-    emit(data, f"{name} ({added.name}) is {role}{key}", as_json=as_json)

@@ -29,7 +29,6 @@ from trialkit.record.roles import permissions_of, roles_with
 from trialkit.record.sign import verify
 from trialkit.record.storage import storage_guard
 from trialkit.study import Study
-from trialkit.study.heads import sign_head
 from trialkit.study.commands import command
 from trialkit.study.heads import sign_head
 
@@ -197,7 +196,7 @@ def _signers(study: Study, signer: str, second_signer: str) -> list[tuple[str, s
         if state is None:
             raise NotPermitted(
                 f"{user} is not a user of the study.",
-                remedy="The owner adds people with `trialkit user add`.",
+                remedy="The owner adds people with `trialkit users add`.",
             )
         if "sign_plan" not in permissions_of(state.role):
             raise NotPermitted(
@@ -233,7 +232,9 @@ def _keep(study: Study, source: Path) -> str:
 
 
 def _sign(study: Study, user: str, name: str, digest: str) -> Signature:
-    """Sign with the key that the record has of the user."""
+    """Sign with the key that the record has of the user, who has logged in where that is asked."""
+    if user != study.actor:
+        study.as_user(user)
     signature = study.keys.sign(user, name, MEANING, digest)
     known = study.state.users[user].fingerprint
     if known is not None and signature.fingerprint != known:

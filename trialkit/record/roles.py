@@ -32,6 +32,11 @@ ALL = ENTRY | {
     "report",
     "build_evidence",
     "add_user",
+    "manage_users",
+    "require_login",
+    "sign",
+    "freeze",
+    "lock_data",
     "import",
 }
 
@@ -53,10 +58,11 @@ PERMISSIONS: dict[str, frozenset[str]] = {
             "see_allocation",
             "see_progress",
             "build_snapshot",
+            "sign",
         }
     ),
-    "therapist": frozenset({"session", "see_allocation", "see_progress", "report_ae"}),
-    "assessor": frozenset({"visit", "assess", "diary", "report_ae"}),
+    "therapist": frozenset({"session", "see_allocation", "see_progress", "report_ae", "sign"}),
+    "assessor": frozenset({"visit", "assess", "diary", "report_ae", "sign"}),
     "investigator": frozenset(
         {
             "confirm_eligibility",
@@ -76,6 +82,8 @@ PERMISSIONS: dict[str, frozenset[str]] = {
             "unblind",
             "report",
             "build_evidence",
+            "sign",
+            "lock_data",
         }
     ),
     "statistician": frozenset(
@@ -87,15 +95,33 @@ PERMISSIONS: dict[str, frozenset[str]] = {
             "analyse",
             "report",
             "build_evidence",
+            "sign",
         }
     ),
-    "monitor": frozenset({"build_snapshot", "report"}),
+    "monitor": frozenset({"build_snapshot", "report", "sign"}),
+    "data_manager": frozenset({"build_snapshot", "report", "sign", "freeze", "lock_data"}),
+    "administrator": frozenset({"add_user", "manage_users"}),
 }
 ROLES = tuple(PERMISSIONS)
 
 # What a person needs before an event of this kind is written; a kind that is absent needs none.
 NEEDED: dict[str, str] = {
     "user.added": "add_user",
+    "user.password_set": "manage_users",
+    "user.logged_in": "manage_users",  # these are written by the login itself
+    "user.logged_out": "manage_users",
+    "user.login_failed": "manage_users",
+    "user.locked": "manage_users",
+    "user.unlocked": "manage_users",
+    "user.role_changed": "manage_users",
+    "user.retired": "manage_users",
+    "accounts.required": "require_login",
+    "signature.applied": "sign",
+    "data.frozen": "freeze",
+    "data.released": "freeze",
+    "data.locked": "lock_data",
+    "data.unlock_requested": "lock_data",
+    "data.unlocked": "lock_data",
     "data.imported": "import",
     "participant.enrolled": "enrol",
     "participant.consented": "consent",
@@ -134,6 +160,19 @@ NEEDED: dict[str, str] = {
     "report.rendered": "report",
     "evidence.built": "build_evidence",
 }
+
+
+def enters_data(kind: str) -> bool:
+    """Return True where events of `kind` are participants' data: what a data lock stops."""
+    needed = NEEDED.get(kind)
+    return needed in ENTRY or needed in ("confirm_eligibility", "import") or kind in _OPEN_DATA
+
+
+#: Data that anybody who takes part may enter.
+_OPEN_DATA = frozenset({"deviation.raised"})
+
+#: Who holds one of these gets a key: plans, packages, heads at the end of a session, signatures.
+SIGNING = frozenset({"sign_plan", "build_evidence", "session", "sign"})
 
 
 def permissions_of(role: str) -> frozenset[str]:

@@ -31,10 +31,12 @@ from trialkit.errors import (
 from trialkit.record.chain import Event
 from trialkit.record.heads import heads_of
 from trialkit.record.kinds import AnalysisRun, PlanLocked, ReportRendered
+from trialkit.record.state import StudyState
 from trialkit.record.verify import head_facts
 from trialkit.results import Results
 from trialkit.study import Study
 from trialkit.study.commands import command
+from trialkit.study.holds import lock_text
 
 FORMATS = ("html", "pdf", "docx")
 Engine = Literal["auto", "quarto", "embedded"]
@@ -189,6 +191,7 @@ def _inputs(study: Study, run: Event, work: Path) -> dict[str, str]:
         "results": run.payload["results"],
         "record": {"seq": run.seq, "hash": run.hash, "at": run.at},
         "head": _head(study, run),
+        "data": _data_lock(study, run),
         "software": _software(results.meta.get("software")),
     }
     (work / "context.json").write_text(canonical_json(context) + "\n", encoding="utf-8")
@@ -199,6 +202,13 @@ def _head(study: Study, run: Event) -> dict[str, Any] | None:
     """Return the newest Merkle head before the analysis, as it is printed."""
     before = [head for seq, head in heads_of(study.record) if seq < run.seq]
     return head_facts(before[-1]) if before else None
+
+
+def _data_lock(study: Study, run: Event) -> str:
+    """Return in words whether the data were locked at the analysis."""
+    kinds = ("data.frozen", "data.released", "data.locked", "data.unlocked")
+    events = study.record.read(kinds=kinds)
+    return lock_text(StudyState(event for event in events if event.seq < run.seq))
 
 
 def _software(made_by: Any) -> str:

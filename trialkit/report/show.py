@@ -124,6 +124,7 @@ class Show:
             ),
             ("Analysed at", _moment(self._fact("record", "at")), False),
             ("Snapshot", self._fact("snapshot"), True),
+            *([("Data", self._fact("data"), False)] if "data" in self.context else []),
             ("Results", self.results.hash, True),
             ("Record head" + at, self._fact("record", "hash"), True),
             *_merkle(self.context.get("head")),

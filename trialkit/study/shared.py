@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +45,7 @@ class Shared:
     plan_file: Path | None
     refused: list[Refusal] = field(default_factory=list)
     depth: int = 0
+    sitting: str = field(default_factory=lambda: secrets.token_hex(16))
 
 
 def load_sound(files: list[Path]) -> dict[Path, Protocol]:

@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from trialkit.record.chain import ChainReport
+from trialkit.study.holds import lock_text
 
 if TYPE_CHECKING:
     from trialkit.record.state import StudyState
@@ -19,7 +20,8 @@ class StudyStatus:
 
     ``participants`` counts by how far they came, each in one row; ``sessions`` by how they ended;
     ``lock`` is the hash of the plan lock, or None; ``revealed`` says whether arms are unblinded,
-    ``unblinded`` of how many participants the arm was told in an emergency.
+    ``unblinded`` of how many participants the arm was told in an emergency; ``data`` says
+    whether they are locked or frozen; ``signatures_broken`` counts those over what was changed.
     """
 
     study_id: str
@@ -42,6 +44,9 @@ class StudyStatus:
     chain_ok: bool
     findings: list[str]
     unblinded: int = 0
+    data: str = "not locked"
+    signatures: int = 0
+    signatures_broken: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status as plain data."""
@@ -62,6 +67,8 @@ class StudyStatus:
             ("Users", ", ".join(f"{u} ({role})" for u, role in self.users.items())),
             ("Plan", f"{self.plan or 'none'}, {lock}"),
             ("Allocation", self._allocation()),
+            ("Data", self.data),
+            ("Signatures", f"{self.signatures}, broken {self.signatures_broken}"),
             ("Record", f"{self.events} events, chain {chain}, head {self.head[:16]}"),
         ]
 
@@ -95,6 +102,7 @@ def status_of(
 ) -> StudyStatus:
     """Return the status of a state and a checked chain."""
     people = state.participants.values()
+    signed = [signature for group in state.signed.values() for signature in group]
     return StudyStatus(
         study_id=state.study_id,
         title=state.title,
@@ -116,4 +124,7 @@ def status_of(
         chain_ok=chain.ok,
         findings=[str(finding) for finding in chain.findings],
         unblinded=sum(u.approved_by is not None for u in state.unblindings.values()),
+        data=lock_text(state),
+        signatures=len(signed),
+        signatures_broken=sum(signature.broken_by is not None for signature in signed),
     )

@@ -13,6 +13,7 @@ from trialkit._canonical import sha256_file, write_durably
 from trialkit._clock import Clock, RealClock
 from trialkit.errors import (
     ChainBroken,
+    DataLocked,
     Duplicate,
     NotPermitted,
     OutOfOrder,
@@ -25,10 +26,11 @@ from trialkit.record.chain import Event
 from trialkit.record.events import Record
 from trialkit.record.kinds import CommandRefused, Payload, StudyCreated, UserAdded
 from trialkit.record.postgres import without_password
-from trialkit.record.roles import ENTRY, NEEDED, permissions_of, roles_with
+from trialkit.record.roles import ENTRY, NEEDED, SIGNING, permissions_of, roles_with
 from trialkit.record.sign import KeyStore, check_user
 from trialkit.record.state import ParticipantState, StudyState
 from trialkit.record.storage import storage_guard
+from trialkit.study.access import Access, authenticate, not_logged_in
 from trialkit.study.design import Design, unknown_name
 from trialkit.study.files import (
     DESIGN,
@@ -39,6 +41,7 @@ from trialkit.study.files import (
     login_name,
     new_folder,
 )
+from trialkit.study.holds import held_back
 from trialkit.study.shared import Refusal, Shared, assemble, check_files, fold, load_sound
 from trialkit.study.status import StudyStatus, status_of
 
@@ -67,9 +70,12 @@ class Study:
     allocation : AllocationStore
     actor, role : str
         Who acts; the role ``none`` holds no permission.
+    access : Access or None
+        The proof that the person is the one, where the study asks for it.
     """
 
     def __init__(self, shared: Shared, actor: str) -> None:
+        self.access: Access | None = None
         self._shared = shared
         self.folder = shared.folder
         self.record = shared.record
@@ -84,9 +90,16 @@ class Study:
 
     @property
     def role(self) -> str:
-        """The role of the person who acts."""
+        """The role of the person who acts; ``none`` without a login that the study asks for."""
         user = self.state.users.get(self.actor)
-        return user.role if user is not None else "none"
+        if user is None or user.retired or (self.state.accounts and self.access is None):
+            return "none"
+        return user.role
+
+    @property
+    def sitting(self) -> str:
+        """The period of access, for signing: of the login, or of this open study."""
+        return self.access.sitting if self.access is not None else self._shared.sitting
 
     @classmethod
     def create(
@@ -203,6 +216,8 @@ class Study:
         folder: str | Path,
         *,
         actor: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
         write: bool = True,
         clock: Clock | None = None,
         keys: KeyStore | None = None,
@@ -212,14 +227,19 @@ class Study:
         Parameters
         ----------
         actor : str or None
-            Who acts; None is the login name.
+            Who acts; None is the login name, which has no role without a login where the study
+            requires one.
+        password, token : str or None
+            Proof of who acts; default: what `trialkit login` keeps, where the study requires one.
         write : bool
-            False opens for reading, which never waits and leaves no trace.
+            False opens for reading, which never waits and leaves no trace but a failed login.
 
         Raises
         ------
         UnknownName
             If there is no study, or no user of the name that was given.
+        NotAuthenticated
+            If the study requires a login and `actor` did not prove to be the one.
         ChainBroken, IntegrityError
             If the record, a protocol or the design was altered.
         StorageRefused
@@ -235,6 +255,9 @@ class Study:
             study = cls(assemble(folder, contents, record, state, keys), actor or login_name())
             if actor is not None and actor not in study.state.users:
                 raise unknown_name("user", actor, list(study.state.users))
+            study.access = authenticate(
+                study, password=password, token=token, named=actor is not None
+            )
         except BaseException:
             record.close()
             raise
@@ -254,17 +277,21 @@ class Study:
 
     # --- people ------------------------------------------------------------------------
 
-    def as_user(self, user: str) -> Study:
+    def as_user(self, user: str, *, password: str | None = None, token: str | None = None) -> Study:
         """Return the same open study as another person sees it.
 
         Raises
         ------
         UnknownName
             If the study has no such user.
+        NotAuthenticated
+            If the study requires a login and the person did not prove to be the one.
         """
         if user not in self.state.users:
             raise unknown_name("user", user, list(self.state.users))
-        return Study(self._shared, user)
+        other = Study(self._shared, user)
+        other.access = authenticate(other, password=password, token=token, named=True)
+        return other
 
     def may(self, permission: str) -> bool:
         """Return True where the person who acts holds `permission`."""
@@ -296,6 +323,8 @@ class Study:
         ------
         NotPermitted
             With the roles that do, or the sites.
+        NotAuthenticated
+            If the study requires a login, and the person has none.
         """
         who = self.state.participants.get(subject) if subject else None
         site = who.site if who is not None else site
@@ -303,8 +332,11 @@ class Study:
         user = self.state.users.get(self.actor)
         if held and (site is None or user is None or not user.sites or site in user.sites):
             return
+        nobody = bool(self.state.accounts) and self.access is None
         payload = CommandRefused(
-            command=command or permission, permission=permission, why="site" if held else "role"
+            command=command or permission,
+            permission=permission,
+            why="site" if held else "login" if nobody else "role",
         )
         self._refuse(Refusal(self.actor, self.role, payload, who.usubjid if who else None))
         if held and user is not None:
@@ -313,10 +345,13 @@ class Study:
                 remedy="Ask a person of that site.",
                 permission=permission,
             )
+        if nobody and user is not None:
+            raise not_logged_in(self.actor)
         if self.role == "none":
             raise NotPermitted(
-                f"{self.actor} is not a user of study {self.state.study_id}.",
-                remedy="The owner adds people with `trialkit user add`.",
+                f"{self.actor} is not a user of study {self.state.study_id}"
+                f"{' any more' if user else ''}.",
+                remedy="The owner adds people with `trialkit users add`.",
                 permission=permission,
             )
         raise NotPermitted(
@@ -359,21 +394,35 @@ class Study:
         """
         self.require("add_user")
         held = permissions_of(check_role(role))
+        self.require_owner_for(role)
         if check_user(user) in self.state.users:
             raise Duplicate(
                 f"{user} is a user already ({self.state.users[user].role}).",
                 remedy="Give another name: a name is never used twice.",
             )
-        signs = held & {"sign_plan", "build_evidence"}
         return self.append(
             UserAdded(
                 user=user,
                 name=name or user,
                 user_role=role,
-                key_fingerprint=self.keys.create(user) if signs else None,
+                key_fingerprint=self.keys.create(user) if held & SIGNING else None,
                 sites=sorted(set(sites)),
             )
         )
+
+    def require_owner_for(self, role: str) -> None:
+        """Refuse unless an owner acts, where `role` is one that only an owner gives or takes.
+
+        Raises
+        ------
+        NotPermitted
+            If it is.
+        """
+        if role in ("owner", "administrator") and self.role != "owner":
+            raise NotPermitted(
+                f"{self.actor} ({self.role}) may not make or change an {role}.",
+                remedy="Ask the owner of the study.",
+            )
 
     # --- the record ----------------------------------------------------------------------
 
@@ -386,6 +435,8 @@ class Study:
         ------
         NotPermitted
             If the role may not write this kind of event.
+        DataLocked
+            If it enters data, and the data are frozen or locked; for everybody.
         Duplicate
             If it is the event with which a study begins.
         StorageRefused
@@ -397,6 +448,12 @@ class Study:
             needed = NEEDED.get(payload.kind)
             if needed is not None or self.role == "none":
                 self.require(needed or payload.kind, subject=subject)
+            if (held := held_back(self.state, payload, subject)) is not None:
+                refused = CommandRefused(
+                    command=payload.kind, permission=needed or payload.kind, why="locked"
+                )
+                self._refuse(Refusal(self.actor, self.role, refused, subject))
+                raise DataLocked(held[0], remedy=held[1])
             event = self.record.append(
                 payload, actor=self.actor, role=self.role, subject=subject, reason=reason
             )

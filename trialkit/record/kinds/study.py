@@ -34,12 +34,12 @@ class UserAdded(Payload):
 
 
 class CommandRefused(Payload):
-    """Somebody tried what the role or the site does not allow; nothing else happened."""
+    """Somebody tried what role, site or login, or a lock, does not allow; nothing else happened."""
 
     kind = "command.refused"
     command: str
     permission: str
-    why: Literal["role", "site"]
+    why: Literal["role", "site", "login", "locked"]
 
 
 class DataImported(Payload):

@@ -99,6 +99,11 @@ class UserState:
     role: str
     fingerprint: str | None
     sites: tuple[str, ...] = ()
+    password_at: str | None = None
+    temporary: bool = False
+    failures: int = 0  # in a row
+    locked_at: str | None = None
+    retired: bool = False
 
 
 @dataclass

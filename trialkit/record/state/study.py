@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from trialkit.record.chain import GENESIS, Event
-from trialkit.record.kinds import Dose, PlanLocked
+from trialkit.record.kinds import AccountsRequired, Dose, PlanLocked
+from trialkit.record.signed import SignedState, things_of
+from trialkit.record.state.accounts import HANDLERS, DataLock
 from trialkit.record.state.people import (
     AssessmentState,
     ParticipantState,
@@ -54,6 +56,10 @@ class StudyState:
         self.last_snapshot: dict[str, Any] | None = None
         self.last_results: dict[str, Any] | None = None
         self.last_head: dict[str, Any] | None = None
+        self.accounts: AccountsRequired | None = None
+        self.frozen: set[tuple[str | None, str | None]] = set()  # USUBJID, visit; None is all
+        self.data_lock: DataLock | None = None
+        self.signed: dict[str, list[SignedState]] = {}
         self.counts: Counter[str] = Counter()
 
     def rebuild(self, events: Iterable[Event]) -> None:
@@ -69,6 +75,9 @@ class StudyState:
         handler = self._HANDLERS.get(event.kind)
         if handler is not None:
             handler(self, event, event.payload)
+        for what in things_of(event) if self.signed else ():
+            for signature in self.signed.get(what, ()):
+                signature.broken_by = signature.broken_by or event.seq
 
     @property
     def open_sessions(self) -> list[SessionState]:
@@ -288,4 +297,5 @@ class StudyState:
         "snapshot.built": _snapshot,
         "analysis.run": _analysed,
         "head.signed": _head,
+        **HANDLERS,
     }
