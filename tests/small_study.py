@@ -72,6 +72,19 @@ def write_protocols(folder: Path) -> list[Path]:
     return files
 
 
+def people(study: Study) -> None:
+    """Add one person in each of six roles."""
+    for user, role in (
+        ("cora", "coordinator"),
+        ("theo", "therapist"),
+        ("asta", "assessor"),
+        ("ivan", "investigator"),
+        ("stan", "statistician"),
+        ("mona", "monitor"),
+    ):
+        study.add_user(user, role=role)
+
+
 @cache
 def _template(seed: int | None) -> Path:
     """Create the study once in a process, with one person in each role."""
@@ -86,15 +99,7 @@ def _template(seed: int | None) -> Path:
         keys=KeyStore(folder / "keys"),
         seed=seed,
     ) as study:
-        for user, role in (
-            ("cora", "coordinator"),
-            ("theo", "therapist"),
-            ("asta", "assessor"),
-            ("ivan", "investigator"),
-            ("stan", "statistician"),
-            ("mona", "monitor"),
-        ):
-            study.add_user(user, role=role)
+        people(study)
     return folder
 
 

@@ -224,7 +224,7 @@ def test_another_seed_is_refused(study: Study) -> None:
         hold_visit(study, who, "BL", day=-2)
         assess(study.as_user("asta"), who, visit="BL", instrument="10MWT", items=WALK)
     randomise(study, waiting[0])
-    study.allocation.path.unlink()
+    (study.folder / "allocation.db").unlink()
     AllocationStore.create(study.folder, seed="other")
     with pytest.raises(IntegrityError, match="seed"):
         randomise(study, waiting[1])
@@ -281,7 +281,7 @@ def test_the_exported_record_and_the_seed_are_enough(
         check_allocation(study.record.read())
     reveal(study)
     study.record.export(tmp_path / "record.jsonl")
-    study.allocation.path.unlink()
+    (study.folder / "allocation.db").unlink()
     check = check_allocation(read_export(tmp_path / "record.jsonl"))
     assert check.ok, check.differences
     assert check.revealed == check.participants == 20
@@ -355,7 +355,7 @@ def test_record_from_before_schemes(study: Study) -> None:
 def test_stored_places_are_verified_too(study: Study) -> None:
     usubjid = randomised(study)
     other = "CONVENTIONAL" if study.arm_of(usubjid) == "ROBOTIC" else "ROBOTIC"
-    with closing(sqlite3.connect(study.allocation.path)) as raw, raw:
+    with closing(sqlite3.connect(study.folder / "allocation.db")) as raw, raw:
         raw.execute("DROP TRIGGER places_update")
         raw.execute("UPDATE places SET arm = ? WHERE place = 1", (other,))
     with Study.open(study.folder, actor="olga", write=False) as again:

@@ -120,7 +120,7 @@ def test_arm_is_checked_against_the_commitment(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match="U-2"):
         store.arm_of("U-2", "s", 1, committed)
     other = "C" if place.arm == "R" else "R"
-    with closing(sqlite3.connect(store.path)) as raw, raw:
+    with closing(sqlite3.connect(tmp_path / "allocation.db")) as raw, raw:
         raw.execute("DROP TRIGGER places_update")
         raw.execute("UPDATE places SET arm = ? WHERE place = 1", (other,))
     with pytest.raises(IntegrityError, match="U-1"):
@@ -130,7 +130,8 @@ def test_arm_is_checked_against_the_commitment(tmp_path: Path) -> None:
 
 
 def test_lost_file_is_named(tmp_path: Path) -> None:
-    AllocationStore.create(tmp_path).path.unlink()
+    AllocationStore.create(tmp_path)
+    (tmp_path / "allocation.db").unlink()
     with pytest.raises(IntegrityError, match=r"allocation\.db: not there"):
         AllocationStore(tmp_path).place("s", 1)
 
@@ -158,7 +159,10 @@ def test_no_row_is_changed_or_removed(tmp_path: Path, statement: str) -> None:
     store = AllocationStore.create(tmp_path, seed=1)
     store.ensure("s", 1, **TWO)
     before = [store.place("s", n) for n in range(1, 49)]
-    with closing(sqlite3.connect(store.path)) as raw, pytest.raises(sqlite3.IntegrityError):
+    with (
+        closing(sqlite3.connect(tmp_path / "allocation.db")) as raw,
+        pytest.raises(sqlite3.IntegrityError),
+    ):
         raw.execute(statement)
     again = AllocationStore(tmp_path)
     assert again.seed() == "1"

@@ -252,7 +252,7 @@ def verify_allocation(study: Study) -> AllocationCheck:
     seed = _Account.of(events).seed or study.allocation.seed()
     arms = [arm.code for arm in study.design.arms]
     check = check_allocation(events, seed, arms=arms, plan=study.design.randomisation)
-    if study.allocation.path.is_file():
+    if study.allocation.there():
         check.differences += _stored(study, events)
     return check
 

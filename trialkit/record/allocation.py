@@ -9,102 +9,87 @@ A minimised arm depends on who came before, so its place is written just before 
 names it. A place without an event (a crash between) is never used, and never written over.
 
 Everything drawn comes from `trialkit.record.blocks` and `trialkit.participants.minimisation`,
-which are pure; here is the file only, and it lets nobody change or remove a row.
+which are pure.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 from trialkit.errors import IntegrityError
+from trialkit.record.apart import Apart, PrivateFile, PrivateTables
 from trialkit.record.blocks import ListPart, Place, commitment, draw_part, list_commitment
-from trialkit.record.storage import storage_guard
 
 FILE = "allocation.db"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS secret (seed TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS places (
+_TABLES = """
+CREATE TABLE secret (seed TEXT NOT NULL);
+CREATE TABLE places (
     stratum TEXT NOT NULL, place INTEGER NOT NULL, part INTEGER NOT NULL,
     arm TEXT NOT NULL, salt TEXT NOT NULL, PRIMARY KEY (stratum, place));
-""" + "".join(
-    f"CREATE TRIGGER {table}_{what.lower()} BEFORE {what} ON {table} BEGIN "
-    "SELECT RAISE(ABORT, 'the allocation is append-only'); END;\n"
-    for table in ("secret", "places")
-    for what in ("UPDATE", "DELETE")
-)
+"""
 
 __all__ = ["AllocationStore", "ListPart", "Place", "commitment", "draw_part", "list_commitment"]
 
 
 class AllocationStore:
-    """The file ``allocation.db`` (mode 0600) of a study folder.
+    """The concealed lists of a study: ``allocation.db`` (mode 0600) of its folder, or tables.
 
     Parameters
     ----------
-    folder : Path
-        The study folder.
+    where : Path or str
+        The study folder, or the URL of the database that holds the record.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / FILE
+    def __init__(self, where: Path | str) -> None:
+        self._apart: Apart = (
+            PrivateTables(where) if isinstance(where, str) else PrivateFile(where / FILE)
+        )
         self._known: dict[str, dict[int, Place]] = {}
 
     @classmethod
-    def create(cls, folder: Path, *, seed: int | str | None = None) -> AllocationStore:
-        """Create the file, with a seed from the operating system unless one is given.
+    def create(cls, where: Path | str, *, seed: int | str | None = None) -> AllocationStore:
+        """Create the store, with a seed from the operating system unless one is given.
 
         Raises
         ------
         StorageRefused
             If the disk is full or read-only.
         """
-        store = cls(folder)
-        with storage_guard(store.path):
-            os.close(os.open(store.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        with store._connection(write=True) as connection:
-            connection.executescript(_SCHEMA)
-            text = secrets.token_hex(32) if seed is None else str(seed)
-            connection.execute("INSERT INTO secret VALUES (?)", (text,))
+        store = cls(where)
+        if isinstance(store._apart, PrivateFile):
+            store._apart.create(_TABLES, ["secret", "places"])
+        text = secrets.token_hex(32) if seed is None else str(seed)
+        store._apart.add("INSERT INTO secret VALUES (?)", [(text,)])
         return store
 
-    @contextmanager
-    def _connection(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-        if not self.path.is_file():
-            raise IntegrityError(
-                f"{self.path}: not there.", remedy="Restore it from a copy of the study."
-            )
-        uri = f"file:{quote(str(self.path.resolve()))}?mode={'rw' if write else 'ro'}"
-        with storage_guard(self.path), closing(sqlite3.connect(uri, uri=True)) as connection:
-            connection.execute("PRAGMA synchronous = EXTRA")
-            with connection:
-                yield connection
+    @property
+    def name(self) -> str:
+        """Where it is, for messages."""
+        return self._apart.name
+
+    def there(self) -> bool:
+        """Return True where the store is there; a copy of a study may come without it."""
+        return self._apart.there()
 
     def _places(self, stratum: str) -> dict[int, Place]:
         if stratum not in self._known:
-            with self._connection() as connection:
-                rows = connection.execute(
-                    "SELECT place, part, arm, salt FROM places WHERE stratum = ? ORDER BY place",
-                    (stratum,),
-                ).fetchall()
+            rows = self._apart.rows(
+                "SELECT place, part, arm, salt FROM places WHERE stratum = ? ORDER BY place",
+                (stratum,),
+            )
             self._known[stratum] = {row[0]: Place(*row) for row in rows}
         return self._known[stratum]
 
     def _store(self, stratum: str, places: Sequence[Place]) -> None:
         rows = [(stratum, p.place, p.part, p.arm, p.salt) for p in places]
-        with self._connection(write=True) as connection:
-            connection.executemany("INSERT INTO places VALUES (?, ?, ?, ?, ?)", rows)
+        self._apart.add("INSERT INTO places VALUES (?, ?, ?, ?, ?)", rows)
         self._known.setdefault(stratum, {}).update({p.place: p for p in places})
 
     def seed(self) -> str:
         """Return the secret from which everything is drawn; whoever has it knows every arm."""
-        with self._connection() as connection:
-            return str(connection.execute("SELECT seed FROM secret").fetchone()[0])
+        return str(self._apart.rows("SELECT seed FROM secret")[0][0])
 
     def parts(self, stratum: str) -> list[ListPart]:
         """Return the parts of a stratum's list that are drawn, in order."""
@@ -173,8 +158,8 @@ class AllocationStore:
             found = self._places(stratum).get(place)
         if found is None:
             raise IntegrityError(
-                f"{self.path}: place {place} of stratum {stratum} is not there.",
-                remedy="Restore allocation.db from a copy.",
+                f"{self.name}: place {place} of stratum {stratum} is not there.",
+                remedy="Restore it from a copy of the study.",
             )
         return found
 
@@ -189,7 +174,7 @@ class AllocationStore:
         found = self.place(stratum, place)
         if commitment(found.salt, usubjid, found.arm) != committed:
             raise IntegrityError(
-                f"{self.path}: the arm of {usubjid} is not the one that was committed.",
-                remedy="Restore allocation.db from a copy.",
+                f"{self.name}: the arm of {usubjid} is not the one that was committed.",
+                remedy="Restore it from a copy of the study.",
             )
         return found

@@ -13,7 +13,7 @@ asserted when the record is opened, so that what was committed survives a power 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -24,6 +24,9 @@ from trialkit.record.roles import permissions_of
 from trialkit.record.schema import SCHEMA_VERSION
 from trialkit.record.storage import storage_guard
 from trialkit.record.store import Store
+
+if TYPE_CHECKING:
+    import psycopg
 
 OLDEST_SERVER = 150000
 BUSY_MS = 10_000
@@ -56,6 +59,14 @@ BEGIN
     UPDATE given SET seq = NEW.seq, hash = NEW.hash;
     RETURN NEW;
 END $$;
+CREATE TABLE trialkit.secret (seed text NOT NULL);
+CREATE TABLE trialkit.places (
+    stratum text NOT NULL, place integer NOT NULL, part integer NOT NULL, arm text NOT NULL,
+    salt text NOT NULL, PRIMARY KEY (stratum, place));
+CREATE TRIGGER secret_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON trialkit.secret
+    FOR EACH STATEMENT EXECUTE FUNCTION trialkit.refuse();
+CREATE TRIGGER places_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON trialkit.places
+    FOR EACH STATEMENT EXECUTE FUNCTION trialkit.refuse();
 CREATE TRIGGER events_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON trialkit.events
     FOR EACH STATEMENT EXECUTE FUNCTION trialkit.refuse();
 CREATE TRIGGER events_in_sequence BEFORE INSERT ON trialkit.events
@@ -74,6 +85,8 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA trialkit FROM PUBLIC;
 GRANT USAGE ON SCHEMA trialkit TO trialkit_read, trialkit_write, trialkit_allocation;
 GRANT SELECT ON trialkit.events, trialkit.given, trialkit.form TO trialkit_read, trialkit_write;
 GRANT INSERT ON trialkit.events TO trialkit_write;
+GRANT SELECT, INSERT ON trialkit.places TO trialkit_allocation;
+GRANT SELECT ON trialkit.secret TO trialkit_allocation;
 """
 
 
@@ -206,7 +219,14 @@ def shown(url: str) -> str:
     return sa.make_url(url).render_as_string(hide_password=True)
 
 
-def _connect(url: str, *, write: bool) -> PostgresStore:
+def dial(url: str, *, write: bool) -> psycopg.Connection[Any]:
+    """Return a plain connection that commits each statement.
+
+    Raises
+    ------
+    MissingTool
+        If psycopg is not installed.
+    """
     try:
         import psycopg
     except ImportError as error:
@@ -215,15 +235,21 @@ def _connect(url: str, *, write: bool) -> PostgresStore:
             remedy="Install it: pip install 'trialkit[postgres]'.",
         ) from error
     target = sa.make_url(url).set(drivername="postgresql")
-    plain = target.render_as_string(hide_password=False)
     settings = f"-c search_path=trialkit -c lock_timeout={BUSY_MS}"
     if not write:
         settings += " -c default_transaction_read_only=on"
+    return psycopg.connect(
+        target.render_as_string(hide_password=False),
+        autocommit=True,
+        connect_timeout=10,
+        options=settings,
+    )
 
-    def dial() -> psycopg.Connection[Any]:
-        return psycopg.connect(plain, autocommit=True, connect_timeout=10, options=settings)
 
-    engine = sa.create_engine("postgresql+psycopg://", creator=dial, poolclass=NullPool)
+def _connect(url: str, *, write: bool) -> PostgresStore:
+    engine = sa.create_engine(
+        "postgresql+psycopg://", creator=lambda: dial(url, write=write), poolclass=NullPool
+    )
     with storage_guard(shown(url)):
         try:
             return PostgresStore(engine, shown(url), write=write)

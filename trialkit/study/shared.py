@@ -72,7 +72,7 @@ def assemble(
         state=state,
         clock=record.clock,
         keys=keys or KeyStore(),
-        allocation=AllocationStore(folder),
+        allocation=AllocationStore(record.where if isinstance(record.where, str) else folder),
         design=read_pinned(folder / DESIGN, Design),
         protocols={
             arm: read_pinned(folder / "protocols" / name, Protocol)
