@@ -112,9 +112,9 @@ def test_a_participant_s_way(run: Run, tmp_path: Path) -> None:
         (("visit", who, "W8", "--missed", "ILLNESS"), "missed: ILLNESS"),
         (("diary", who, "FALL", "--from", 0, "--to", 27, "--entry", "3:2", "--entry", 9), "2 ent"),
         (
-            ("ae", who, "--term", "redness", "--category", "skin", "--severity", "mild", "--day",
-             3, "--related-device"),
-            "redness, mild",
+            ("ae", "report", who, "--term", "redness", "--category", "skin", "--severity", "mild",
+             "--day", 3, "--related-device", "possible"),
+            "AE/ADE, redness, mild",
         ),
         (("miss-session", who, "--number", 1, "--code", "ILL", "--day", 2, *theo), "missed: ILL"),
         (("discontinue", who, "--code", "PAIN", "--day", 9), "on day 9"),

@@ -168,4 +168,8 @@ def test_rules_that_nobody_confirmed_are_one_notice(changed: Change) -> None:
 
 def test_a_range_whose_minutes_nobody_enters_is_a_notice(changed: Change) -> None:
     protocol = load_protocol(changed((", donning_minutes]", "]")))
-    assert [n.where for n in notices(protocol)] == ["stop_rules", "session.donning_minutes"]
+    assert [n.where for n in notices(protocol)] == [
+        "stop_rules",
+        "trial.ae_reporting",
+        "session.donning_minutes",
+    ]

@@ -165,7 +165,7 @@ def update(
             opened, usubjid, ae, changes=changes, reason=reason, aware_at=aware
         )
         row = _of(participants.list_aes(opened), ae)
-    text = f"{ae}: {'/'.join(row.classes)}, changed {', '.join(event.payload['changes'])}"
+    text = f"{ae}: {'/'.join(row.classes)}, changed {', '.join(sorted(event.payload['changes']))}"
     show_event(event, text, as_json, classes=row.classes, due_at=row.due_at)
 
 

@@ -11,10 +11,16 @@ from trialkit.protocol.signs import AROUND
 def notices(protocol: Protocol) -> list[Finding]:
     """Return the notices of a sound protocol.
 
-    Stop rules that no clinician of the site has confirmed, numbers of a scheme outside their
+    Stop rules that no clinician of the site has confirmed, reporting hours that no sponsor has,
+    numbers of a scheme outside their
     usual range, and planned donning or doffing whose actual minutes nobody enters.
     """
-    return [*unverified(protocol), *_unusual(protocol), *_unentered(protocol)]
+    return [
+        *unverified(protocol),
+        *_clocks(protocol),
+        *_unusual(protocol),
+        *_unentered(protocol),
+    ]
 
 
 def unverified(protocol: Protocol) -> list[Finding]:
@@ -28,6 +34,19 @@ def unverified(protocol: Protocol) -> list[Finding]:
             "stop_rules",
             f"{len(ids)} of {len(protocol.stop_rules)} stop rules are not verified: {shown}.",
             "A clinician of the site confirms each: verified: true, with its source.",
+        )
+    ]
+
+
+def _clocks(protocol: Protocol) -> list[Finding]:
+    rules = protocol.trial.ae_reporting
+    if rules is None or rules.verified:
+        return []
+    return [
+        Finding(
+            "trial.ae_reporting",
+            "the hours in which adverse events are reported are not verified.",
+            "The sponsor confirms them: verified: true, with its source.",
         )
     ]
 

@@ -31,6 +31,10 @@ ALL = ENTRY | {
     "analyse",
     "report",
     "build_evidence",
+    "query",
+    "answer_query",
+    "deviation",
+    "resolve_deviation",
     "add_user",
     "manage_users",
     "require_login",
@@ -57,12 +61,25 @@ PERMISSIONS: dict[str, frozenset[str]] = {
             "session",
             "see_allocation",
             "see_progress",
+            "query",
+            "answer_query",
+            "deviation",
             "build_snapshot",
             "sign",
         }
     ),
-    "therapist": frozenset({"session", "see_allocation", "see_progress", "report_ae", "sign"}),
-    "assessor": frozenset({"visit", "assess", "diary", "report_ae", "sign"}),
+    "therapist": frozenset(
+        {
+            "session",
+            "see_allocation",
+            "see_progress",
+            "report_ae",
+            "answer_query",
+            "deviation",
+            "sign",
+        }
+    ),
+    "assessor": frozenset({"visit", "assess", "diary", "report_ae", "answer_query", "sign"}),
     "investigator": frozenset(
         {
             "confirm_eligibility",
@@ -76,6 +93,10 @@ PERMISSIONS: dict[str, frozenset[str]] = {
             "withdraw",
             "see_allocation",
             "see_progress",
+            "query",
+            "answer_query",
+            "deviation",
+            "resolve_deviation",
             "lock_plan",
             "sign_plan",
             "build_snapshot",
@@ -98,8 +119,10 @@ PERMISSIONS: dict[str, frozenset[str]] = {
             "sign",
         }
     ),
-    "monitor": frozenset({"build_snapshot", "report", "sign"}),
-    "data_manager": frozenset({"build_snapshot", "report", "sign", "freeze", "lock_data"}),
+    "monitor": frozenset({"build_snapshot", "report", "query", "deviation", "sign"}),
+    "data_manager": frozenset(
+        {"build_snapshot", "report", "query", "deviation", "sign", "freeze", "lock_data"}
+    ),
     "administrator": frozenset({"add_user", "manage_users"}),
 }
 ROLES = tuple(PERMISSIONS)
@@ -140,7 +163,16 @@ NEEDED: dict[str, str] = {
     "assessment.adjudicated": "assess",
     "assessment.corrected": "assess",
     "diary.returned": "diary",
+    "diary.corrected": "diary",
     "ae.reported": "report_ae",
+    "ae.updated": "report_ae",
+    "ae.notified": "report_ae",
+    "query.raised": "query",
+    "query.answered": "answer_query",
+    "query.closed": "query",
+    "query.reopened": "query",
+    "deviation.acknowledged": "resolve_deviation",
+    "deviation.resolved": "resolve_deviation",
     "participant.training_discontinued": "withdraw",
     "participant.withdrawn": "withdraw",
     "session.opened": "session",

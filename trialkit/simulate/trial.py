@@ -273,8 +273,12 @@ class _Trial:
         )
 
     def _adverse(self, usubjid: str, event: AdverseEvent) -> None:
-        criterion = "hospitalisation" if event.serious else None  # the one serious hazard
-        report_ae(self._coordinator, usubjid, criterion=criterion, **vars(event))
+        report_ae(
+            self._coordinator,
+            usubjid,
+            criterion="hospitalisation" if event.serious else None,  # the one serious hazard
+            **vars(event),
+        )
 
     def _discontinue(self, usubjid: str, left: tuple[int, str]) -> None:
         discontinue_training(self._coordinator, usubjid, day=left[0], code=left[1])

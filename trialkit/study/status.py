@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ class StudyStatus:
     ``lock`` is the hash of the plan lock, or None; ``revealed`` says whether arms are unblinded,
     ``unblinded`` of how many participants the arm was told in an emergency; ``data`` says
     whether they are locked or frozen; ``signatures_broken`` counts those over what was changed.
+    ``queries`` and ``deviations`` count by status.
     """
 
     study_id: str
@@ -44,6 +46,9 @@ class StudyStatus:
     chain_ok: bool
     findings: list[str]
     unblinded: int = 0
+    queries: dict[str, int] = field(default_factory=dict)
+    oldest_query_days: float | None = None
+    deviations: dict[str, int] = field(default_factory=dict)
     data: str = "not locked"
     signatures: int = 0
     signatures_broken: int = 0
@@ -64,6 +69,8 @@ class StudyStatus:
             ("Visits held", _counted(self.visits)),
             ("Sessions", _counted(self.sessions)),
             ("Adverse events", f"{self.adverse_events}, serious {self.serious_events}"),
+            ("Queries", self._queries()),
+            ("Deviations", _counted(self.deviations)),
             ("Users", ", ".join(f"{u} ({role})" for u, role in self.users.items())),
             ("Plan", f"{self.plan or 'none'}, {lock}"),
             ("Allocation", self._allocation()),
@@ -71,6 +78,11 @@ class StudyStatus:
             ("Signatures", f"{self.signatures}, broken {self.signatures_broken}"),
             ("Record", f"{self.events} events, chain {chain}, head {self.head[:16]}"),
         ]
+
+    def _queries(self) -> str:
+        oldest = self.oldest_query_days
+        text = _counted(self.queries)
+        return text if oldest is None else f"{text}; the oldest for {oldest:.0f} days"
 
     def _allocation(self) -> str:
         text = "revealed" if self.revealed else "concealed"
@@ -97,11 +109,28 @@ def _counted(counts: dict[str, int]) -> str:
     return f"{sum(counts.values())}: {parts}"
 
 
+def _days(now: datetime, then: datetime) -> float:
+    return round((now - then).total_seconds() / 86400, 2)
+
+
 def status_of(
-    state: StudyState, chain: ChainReport, *, folder: str, plan: str | None
+    state: StudyState,
+    chain: ChainReport,
+    *,
+    folder: str,
+    plan: str | None,
+    now: datetime,
+    blinded: bool = True,
 ) -> StudyStatus:
-    """Return the status of a state and a checked chain."""
+    """Return the status of a state and a checked chain.
+
+    A `blinded` status does not count what only roles that may see allocations see: queries and
+    deviations of sessions.
+    """
     people = state.participants.values()
+    queries = [q for q in state.queries.values() if not (blinded and q.restricted)]
+    waiting = [datetime.fromisoformat(q.raised_at) for q in queries if q.status != "closed"]
+    deviations = [d for d in state.deviations.values() if not (blinded and d.session)]
     signed = [signature for group in state.signed.values() for signature in group]
     return StudyStatus(
         study_id=state.study_id,
@@ -124,6 +153,9 @@ def status_of(
         chain_ok=chain.ok,
         findings=[str(finding) for finding in chain.findings],
         unblinded=sum(u.approved_by is not None for u in state.unblindings.values()),
+        queries=dict(Counter(q.status for q in queries)),
+        oldest_query_days=_days(now, min(waiting)) if waiting else None,
+        deviations=dict(Counter(d.status for d in deviations)),
         data=lock_text(state),
         signatures=len(signed),
         signatures_broken=sum(signature.broken_by is not None for signature in signed),

@@ -572,7 +572,14 @@ class Study:
         if not self.record.write:
             self.refresh()
         plan = self.plan_file.name if self.plan_file else None
-        return status_of(self.state, self.record.verify(), folder=str(self.folder), plan=plan)
+        return status_of(
+            self.state,
+            self.record.verify(),
+            folder=str(self.folder),
+            plan=plan,
+            now=self.clock.now(),
+            blinded=not self.may("see_allocation"),
+        )
 
     def _repr_html_(self) -> str:
         return self.status()._repr_html_()

@@ -50,17 +50,33 @@ from trialkit.record.kinds.assessments import (
     VisitHeld,
     VisitMissed,
 )
-from trialkit.record.kinds.participants import (
-    AdverseEventReported,
+from trialkit.record.kinds.deviations import (
+    DeviationAcknowledged,
     DeviationRaised,
-    DiaryEntry,
-    DiaryReturned,
+    DeviationResolved,
+)
+from trialkit.record.kinds.diaries import DiaryCorrected, DiaryEntry, DiaryReturned
+from trialkit.record.kinds.participants import (
     ParticipantConsented,
     ParticipantEligible,
     ParticipantEnrolled,
     ParticipantExcluded,
     ParticipantWithdrawn,
     TrainingDiscontinued,
+)
+from trialkit.record.kinds.queries import (
+    Place,
+    QueryAnswered,
+    QueryClosed,
+    QueryRaised,
+    QueryReopened,
+)
+from trialkit.record.kinds.safety import (
+    AdverseEventNotified,
+    AdverseEventReported,
+    AdverseEventUpdated,
+    classify,
+    main_class,
 )
 from trialkit.record.kinds.sessions import (
     DeviceChecked,
@@ -88,7 +104,9 @@ from trialkit.record.kinds.study import (
 __all__ = [
     "KINDS",
     "AccountsRequired",
+    "AdverseEventNotified",
     "AdverseEventReported",
+    "AdverseEventUpdated",
     "AllocationListCommitted",
     "AllocationRevealed",
     "AllocationSchemeCommitted",
@@ -104,8 +122,11 @@ __all__ = [
     "DataLockSet",
     "DataReleased",
     "DataUnlockRequested",
+    "DeviationAcknowledged",
     "DeviationRaised",
+    "DeviationResolved",
     "DeviceChecked",
+    "DiaryCorrected",
     "DiaryEntry",
     "DiaryReturned",
     "Dose",
@@ -120,7 +141,12 @@ __all__ = [
     "ParticipantWithdrawn",
     "PasswordSet",
     "Payload",
+    "Place",
     "PlanLocked",
+    "QueryAnswered",
+    "QueryClosed",
+    "QueryRaised",
+    "QueryReopened",
     "ReportRendered",
     "RoleChanged",
     "Scalar",
@@ -151,6 +177,8 @@ __all__ = [
     "UserUnlocked",
     "VisitHeld",
     "VisitMissed",
+    "classify",
+    "main_class",
 ]
 
 KINDS: dict[str, type[Payload]] = {
@@ -177,10 +205,19 @@ KINDS: dict[str, type[Payload]] = {
         AssessmentAdjudicated,
         AssessmentCorrected,
         DiaryReturned,
+        DiaryCorrected,
         AdverseEventReported,
+        AdverseEventUpdated,
+        AdverseEventNotified,
         TrainingDiscontinued,
         ParticipantWithdrawn,
+        QueryRaised,
+        QueryAnswered,
+        QueryClosed,
+        QueryReopened,
         DeviationRaised,
+        DeviationAcknowledged,
+        DeviationResolved,
         SessionOpened,
         SessionTransition,
         SessionCommand,

@@ -1,6 +1,14 @@
 """The current state of a study: a fold over its events, without I/O."""
 
 from trialkit.record.state.accounts import DataLock
+from trialkit.record.state.conduct import (
+    AdverseEventState,
+    DeviationState,
+    DiaryState,
+    QueryState,
+    next_ae,
+    next_query,
+)
 from trialkit.record.state.people import (
     AssessmentState,
     ParticipantState,
@@ -12,12 +20,18 @@ from trialkit.record.state.people import (
 from trialkit.record.state.study import StudyState
 
 __all__ = [
+    "AdverseEventState",
     "AssessmentState",
     "DataLock",
+    "DeviationState",
+    "DiaryState",
     "ParticipantState",
+    "QueryState",
     "SessionState",
     "StudyState",
     "Unblinding",
     "UserState",
     "VisitState",
+    "next_ae",
+    "next_query",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trialkit.record.kinds import Dose, Scalar
+from trialkit.record.state.conduct import AdverseEventState, DiaryState
 
 Items = dict[str, float | int | str | None]
 Scores = dict[str, float | None]
@@ -124,9 +125,8 @@ class ParticipantState:
     visits: dict[str, VisitState] = field(default_factory=dict)
     assessments: dict[tuple[str, str], AssessmentState] = field(default_factory=dict)
     diaries: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-    diary_entries: int = 0
-    adverse_events: int = 0
-    serious_events: int = 0
+    returns: dict[int, DiaryState] = field(default_factory=dict)  # by event of the return
+    reports: dict[str, AdverseEventState] = field(default_factory=dict)
     discontinued_day: int | None = None
     discontinued: str | None = None
     withdrawn_day: int | None = None
@@ -138,6 +138,21 @@ class ParticipantState:
     def randomised(self) -> bool:
         """True after randomisation."""
         return self.place is not None
+
+    @property
+    def diary_entries(self) -> int:
+        """Number of entries in all diaries."""
+        return sum(len(r.entries) for r in self.returns.values())
+
+    @property
+    def adverse_events(self) -> int:
+        """Number of adverse events; deficiencies without harm are none."""
+        return sum(a.facts.harm for a in self.reports.values())
+
+    @property
+    def serious_events(self) -> int:
+        """Number of those that are serious."""
+        return sum(a.facts.harm and a.facts.serious for a in self.reports.values())
 
     @property
     def status(self) -> str:

@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 from trialkit.record.chain import GENESIS, Event
 from trialkit.record.kinds import AccountsRequired, Dose, PlanLocked
 from trialkit.record.signed import SignedState, things_of
+from trialkit.record.state import conduct
 from trialkit.record.state.accounts import HANDLERS, DataLock
+from trialkit.record.state.conduct import DeviationState, QueryState
 from trialkit.record.state.people import (
     AssessmentState,
     ParticipantState,
@@ -60,6 +62,10 @@ class StudyState:
         self.frozen: set[tuple[str | None, str | None]] = set()  # USUBJID, visit; None is all
         self.data_lock: DataLock | None = None
         self.signed: dict[str, list[SignedState]] = {}
+        self.queries: dict[str, QueryState] = {}
+        self.queries_of: dict[str, list[str]] = {}
+        self.query_keys: dict[str, str] = {}
+        self.deviations: dict[str, DeviationState] = {}
         self.counts: Counter[str] = Counter()
 
     def rebuild(self, events: Iterable[Event]) -> None:
@@ -168,21 +174,18 @@ class StudyState:
 
     def _adjudicated(self, event: Event, p: dict[str, Any]) -> None:
         old = self._of(event).assessments[p["visit"], p["instrument"]]
+        conduct.link_assessment(self, event, old.items, p["items"])
         old.seq, old.status, old.code = event.seq, p["status"], p["code"]
         old.items, old.scores, old.flags = p["items"], p["scores"], p["flags"]
         old.entry, old.second = "adjudicated", None
 
     def _corrected(self, event: Event, p: dict[str, Any]) -> None:
         old = self._of(event).assessments[p["visit"], p["instrument"]]
+        conduct.link_assessment(self, event, old.items, p["items"])
         old.seq, old.status = event.seq, p["status"]
         old.items, old.scores, old.flags = p["items"], p["scores"], p.get("flags", [])
         old.entry, old.second, old.entered_by = p.get("entry", "single"), None, event.actor
         old.corrections += 1
-
-    def _diary(self, event: Event, p: dict[str, Any]) -> None:
-        who = self._of(event)
-        who.diaries.setdefault(p["diary"], []).append((p["from_day"], p["to_day"]))
-        who.diary_entries += len(p["entries"])
 
     def _adapted(self, event: Event, p: dict[str, Any]) -> None:
         if p["accepted"]:
@@ -190,11 +193,6 @@ class StudyState:
 
     def _settings(self, event: Event, p: dict[str, Any]) -> None:
         self._of(event).levels.update(p["settings"])
-
-    def _adverse(self, event: Event, p: dict[str, Any]) -> None:
-        who = self._of(event)
-        who.adverse_events += 1
-        who.serious_events += bool(p["serious"])
 
     def _discontinued(self, event: Event, p: dict[str, Any]) -> None:
         who = self._of(event)
@@ -282,8 +280,6 @@ class StudyState:
         "assessment.entered_again": _entered_again,
         "assessment.adjudicated": _adjudicated,
         "assessment.corrected": _corrected,
-        "diary.returned": _diary,
-        "ae.reported": _adverse,
         "participant.training_discontinued": _discontinued,
         "participant.withdrawn": _withdrawn,
         "session.opened": _session_opened,
@@ -298,4 +294,5 @@ class StudyState:
         "analysis.run": _analysed,
         "head.signed": _head,
         **HANDLERS,
+        **conduct.HANDLERS,
     }
