@@ -39,13 +39,12 @@ def study(tmp_path: Path) -> Study:
 
 
 def mend(study: Study, usubjid: str) -> None:
-    items = {"TIMED_M": 10, "C1_S": 21.0}
     correct(
         study.as_user("asta"),
         usubjid,
         visit="BL",
         instrument="10MWT",
-        items=items,
+        items={"TIMED_M": 10, "C1_S": 21.0},
         reason="misread",
     )
 
@@ -162,11 +161,12 @@ def enrolled_before(study: Study) -> str:
 def test_nothing_is_locked_over_an_open_session(study: Study) -> None:
     usubjid = randomised(study)
     study.state.sessions["S"] = SessionState("S", usubjid, 1, 1, "open")
-    for attempt in (
+    tries: list[Callable[[], object]] = [
         lambda: lock_data(study, reason="complete"),
         lambda: freeze(study, usubjid),
         lambda: freeze(study),
-    ):
+    ]
+    for attempt in tries:
         with pytest.raises(OutOfOrder, match="is open"):
             attempt()
     with pytest.raises(UnknownName):

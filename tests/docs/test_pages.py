@@ -43,6 +43,7 @@ def test_page_runs(page: Path, tmp_path: Path) -> None:
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "TRIALKIT_KEYS": str(tmp_path / "keys"),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
         "MPLBACKEND": "Agg",
         "COLUMNS": "100",
     }

@@ -249,6 +249,7 @@ def require_login(
     as_json: JsonOption = False,
 ) -> None:
     """Let nobody act from now on without a password or a valid login; for the owner."""
+    from trialkit.record.kinds import AccountsRequired
     from trialkit.study import Study, accounts
 
     with Study.open(study, actor=user) as opened:
@@ -256,10 +257,12 @@ def require_login(
         event = accounts.require_login(
             opened,
             password=ask(f"password of {opened.actor}", stdin=password_stdin, automated=True),
-            max_failures=max_failures,
-            lockout_minutes=lockout_minutes,
-            max_age_days=max_age_days,
-            idle_minutes=idle_minutes,
-            login_hours=login_hours,
+            rules=AccountsRequired(
+                max_failures=max_failures,
+                lockout_minutes=lockout_minutes,
+                max_age_days=max_age_days,
+                idle_minutes=idle_minutes,
+                login_hours=login_hours,
+            ),
         )
     show_event(event, "from now on everybody logs in", as_json)

@@ -92,7 +92,7 @@ def not_logged_in(user: str, *, expired: bool = False) -> NotAuthenticated:
 
 def rules_of(study: Study) -> AccountsRequired:
     """Return the study's rules for accounts; the defaults while it requires none."""
-    return study.state.accounts or AccountsRequired.model_validate({})
+    return study.state.accounts or AccountsRequired()
 
 
 @contextmanager

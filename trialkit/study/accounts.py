@@ -35,15 +35,15 @@ _LONGEST = 1024
 
 
 @command("require_login", atomic=False)
-def require_login(study: Study, *, password: str, **rules: int) -> Event:
+def require_login(study: Study, *, password: str, rules: AccountsRequired | None = None) -> Event:
     """From now on let nobody act without a password or a valid login.
 
     Parameters
     ----------
     password : str
         That of the owner who acts.
-    **rules : int
-        Rules of the study other than the defaults, as in the event ``accounts.required``.
+    rules : AccountsRequired or None
+        The study's rules; default: those of the model.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def require_login(study: Study, *, password: str, **rules: int) -> Event:
     Duplicate
         If the study requires a login already with the same rules.
     """
-    required = AccountsRequired.model_validate(rules)
+    required = rules or AccountsRequired()
     if required == study.state.accounts:
         raise Duplicate("the study requires a login already.", remedy="Nothing to do.")
     check_password(study, study.actor, password)

@@ -17,14 +17,14 @@ class AccountsRequired(Payload):
     """
 
     kind = "accounts.required"
-    max_failures: int = Field(5, ge=1)
-    lockout_minutes: int = Field(30, ge=0)
-    max_age_days: int = Field(365, ge=1)
-    min_length: int = Field(12, ge=12)
-    remember: int = Field(5, ge=1)
-    idle_minutes: int = Field(30, ge=1)
-    login_hours: int = Field(12, ge=1)
-    signing_minutes: int = Field(15, ge=1)
+    max_failures: int = Field(default=5, ge=1)
+    lockout_minutes: int = Field(default=30, ge=0)
+    max_age_days: int = Field(default=365, ge=1)
+    min_length: int = Field(default=12, ge=12)
+    remember: int = Field(default=5, ge=1)
+    idle_minutes: int = Field(default=30, ge=1)
+    login_hours: int = Field(default=12, ge=1)
+    signing_minutes: int = Field(default=15, ge=1)
 
 
 class PasswordSet(Payload):
