@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -55,8 +56,9 @@ def supervise_verb(
 ) -> None:
     """Run sessions of one therapist side by side; Ctrl-C stops every device.
 
-    Keys: a digit chooses the session; then h holds, r resumes, s stops. The exit status is
-    that of the session that ended worst.
+    Keys: a, b or c chooses the session; then h holds, r resumes, s stops, and what is typed
+    answers what that session asks. S stops all. The exit status is that of the session that
+    ended worst.
     """
     from trialkit.errors import UsageError
     from trialkit.session.supervisor import supervise, worst
@@ -73,6 +75,7 @@ def supervise_verb(
             from trialkit.cli._panel import Panel
 
             show = stack.enter_context(Panel(stack.enter_context(Keyboard()))).show
+            jobs = [replace(job, attended=True) for job in jobs]
         sessions = supervise(opened, jobs, show=show)
     emit({"sessions": [_data(s) for s in sessions]}, _text(sessions), as_json=as_json)
     status = worst(sessions)
@@ -152,7 +155,7 @@ def _data(session: Supervised) -> dict[str, Any]:
         "exit_status": session.exit_status,
         "code": outcome.code if outcome else None,
         "dose": outcome.dose.model_dump(mode="json") if outcome else None,
-        "error": failed.error().to_dict() if failed else None,
+        "error": asdict(failed) if failed else None,
     }
 
 

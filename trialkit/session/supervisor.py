@@ -22,6 +22,7 @@ from typing import Any
 from trialkit.errors import RefusedError, SessionEnded, TrialkitError, UsageError
 from trialkit.session.prepare import prepare, require_staff
 from trialkit.session.runner import Progress, SessionOutcome
+from trialkit.session.typed import Entered, Question
 from trialkit.session.words import Input
 from trialkit.session.worker import Failed, Job
 from trialkit.study import Study
@@ -98,6 +99,7 @@ class Supervised:
 
     `outcome` is there once it has ended, `failed` where an error ended it. Where neither is,
     and `running` is False, its process was killed: the session may be open in the record.
+    `question` is what an attended session asks the therapist now, `remark` its last remark.
     """
 
     job: Job
@@ -106,6 +108,8 @@ class Supervised:
     outcome: SessionOutcome | None = None
     failed: Failed | None = None
     running: bool = False
+    question: Question | None = None
+    remark: str = ""
 
     @property
     def status(self) -> str:
@@ -126,8 +130,8 @@ class Supervised:
         done = self.outcome is not None and self.outcome.completed
         return 0 if done else SessionEnded.exit_status
 
-    def command(self, given: Input) -> None:
-        """Pass a hold, resume or stop on to the session; nothing where it has ended."""
+    def command(self, given: Input | Entered) -> None:
+        """Pass a hold, resume, stop or answer on to the session; nothing where it has ended."""
         with contextlib.suppress(OSError):
             if self.running and self.process is not None:
                 self.process.commands.send(given)
@@ -251,14 +255,16 @@ def _serve(sessions: list[Supervised], show: Callable[[Sequence[Supervised]], No
             try:
                 _hear(session, ready.recv())
             except (EOFError, OSError):  # its process is gone
-                session.running = False
+                session.running, session.question = False, None
 
 
 def _hear(session: Supervised, message: tuple[Any, ...]) -> None:
     match message:
         case ("progress", progress):
             session.progress = progress
+        case ("asked", question, remark):
+            session.question, session.remark = question, remark
         case ("done", outcome):
-            session.outcome, session.running = outcome, False
+            session.outcome, session.running, session.question = outcome, False, None
         case ("failed", failed):
-            session.failed, session.running = failed, False
+            session.failed, session.running, session.question = failed, False, None

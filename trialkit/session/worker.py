@@ -21,12 +21,14 @@ from typing import Any
 
 from trialkit._clock import Clock, RealClock, SimulatedClock
 from trialkit.errors import SessionEnded, TrialkitError
-from trialkit.session.operator import AttendingOperator, View
+from trialkit.session.operator import AttendingOperator, Operator, View
 from trialkit.session.runner import Progress, SessionOutcome, run_session
-from trialkit.session.words import Input
+from trialkit.session.typed import Entered, Question, TypingOperator
+from trialkit.session.words import Input, Stop
 from trialkit.study import Study
 
 _SHOW_S = 0.25
+_LOOK_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Job:
     """One session to run, with all that its process needs to know.
 
     `speed` is in simulated seconds a second, 0 as fast as possible, None in real time.
+    Where it is `attended`, the supervisor has somebody who answers; else nobody is asked.
     """
 
     folder: Path
@@ -46,6 +49,7 @@ class Job:
     answers: Mapping[str, float] = field(default_factory=dict)
     speed: float | None = None
     reason: str | None = None
+    attended: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,44 @@ class SupervisedOperator(AttendingOperator):
         return wanted
 
 
+class AttendedOperator(TypingOperator):
+    """Asks the therapist, who sits at the supervisor, and passes on what was commanded."""
+
+    def __init__(
+        self, name: str, rpc: Connection, commands: Connection, answers: Mapping[str, float]
+    ) -> None:
+        super().__init__(name, answers)
+        self._rpc = rpc
+        self._commands = commands
+        self._wanted: list[Input] = []
+        self._told: tuple[Question | None, str] = (None, "")
+
+    def commands(self, view: View) -> Sequence[Input]:  # noqa: ARG002
+        """Return the commands that have come."""
+        self._hear()
+        wanted, self._wanted = self._wanted, []
+        return wanted
+
+    def attend(self) -> bool:
+        """Listen for a moment; False once a stop has come."""
+        self._hear()
+        time.sleep(_LOOK_S)
+        return not any(isinstance(command, Stop) for command in self._wanted)
+
+    def _hear(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while self._commands.poll(0):
+                given: Input | Entered = self._commands.recv()
+                if not isinstance(given, Entered):
+                    self._wanted.append(given)
+                elif self.question is not None and given.number == self.question.number:
+                    self.enter(given.line)
+        if self._told != (self.question, self.message):
+            self._told = (self.question, self.message)
+            with contextlib.suppress(OSError):
+                self._rpc.send(("asked", *self._told))
+
+
 def work(rpc: Connection, commands: Connection, lifeline: int) -> None:
     """Run one session; its outcome or its error is the last message to the supervisor.
 
@@ -87,7 +129,7 @@ def work(rpc: Connection, commands: Connection, lifeline: int) -> None:
     rpc : Connection
         The job comes first, then progress goes out.
     commands : Connection
-        Hold, resume and stop of the therapist.
+        Hold, resume, stop and answers of the therapist.
     lifeline : int
         A pipe that ends when the supervisor does.
     """
@@ -120,6 +162,9 @@ def _run(job: Job, rpc: Connection, commands: Connection) -> SessionOutcome:
                 rpc.send(("progress", progress))
 
     with Study.open(job.folder, actor=job.actor, clock=clock) as study:
+        operator: Operator = SupervisedOperator(job.actor, commands, job.answers)
+        if job.attended:
+            operator = AttendedOperator(job.actor, rpc, commands, job.answers)
         return run_session(
             study,
             job.usubjid,
@@ -127,7 +172,7 @@ def _run(job: Job, rpc: Connection, commands: Connection) -> SessionOutcome:
             day=job.day,
             device=job.device,
             device_options=job.options,
-            operator=SupervisedOperator(job.actor, commands, job.answers),
+            operator=operator,
             progress=show,
             reason=job.reason,
         )
