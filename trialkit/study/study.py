@@ -174,9 +174,9 @@ class Study:
                 without_password(database) if database else None,
             )
             write_durably(folder / DESIGN, design.to_yaml().encode())
-            AllocationStore.create(folder, seed=seed)
             record = Record.create(database or contents.store(folder), clock or RealClock())
             try:
+                AllocationStore.create(database or folder, seed=seed)
                 study = cls(assemble(folder, contents, record, StudyState(), keys), actor)
                 study._found(contents, name or actor)
                 contents.write(folder)
