@@ -282,6 +282,16 @@ def test_sites(study: Study) -> None:
     assert [row.usubjid for row in run_queries(study)] == [here]
 
 
+def test_one_query_for_a_value_that_is_not_plausible(study: Study) -> None:
+    """The check of the tables finds it too, and raises no second query."""
+    cora, asta = study.as_user("cora"), study.as_user("asta")
+    who = randomised(study)
+    correct(asta, who, visit="BL", instrument="10MWT", items={"C1_S": 300.0}, reason="as told")
+    findings = query_findings(cora)
+    assert "item_plausible" in {row["check"] for row in findings}
+    assert [row.rule for row in run_queries(cora, findings)] == ["soft_range"]
+
+
 def test_every_rule_has_a_test() -> None:
     assert set(RULES) == {
         "soft_range", "late_entry", "entries_differ", "fall_not_in_diary", "fall_not_reported",

@@ -29,6 +29,8 @@ from trialkit.study import Study
 from trialkit.study.commands import command
 from trialkit.study.guards import require_text
 
+#: Checks that a rule makes too, which names the item.
+_RULED = frozenset({"item_plausible"})
 _RESTRICTED_NOTE = "Blinded people read this query: leave the arm out, or raise one of a session."
 
 
@@ -151,7 +153,8 @@ def run_queries(study: Study, findings: Iterable[Mapping[str, Any]] = ()) -> lis
         The new queries that the person who acts may see.
     """
     made = []
-    for found in [*found_by_rules(study), *map(_of_check, findings)]:
+    checks = [_of_check(row) for row in findings if row["check"] not in _RULED]
+    for found in [*found_by_rules(study), *checks]:
         if not sees_site(study, found.usubjid) or _known_already(study, found):
             continue
         name = next_query(study.state, restricted=found.restricted)
