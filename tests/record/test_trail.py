@@ -87,7 +87,7 @@ def test_the_table_runs_no_formula(record: Record, tmp_path: Path) -> None:
 
 
 def test_refusals(record: Record, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="not [.]html"):
+    with pytest.raises(UsageError, match=r"not [.]html"):
         write_readable(record, tmp_path / "t.xlsx")
     with pytest.raises(StorageRefused):
         write_readable(record, tmp_path / "none" / "t.csv")
