@@ -12,8 +12,10 @@ import pytest
 from pgserver import Server
 from small_study import START, enrolled, people, randomised, write_protocols
 from sqlalchemy import make_url
+from typer.testing import CliRunner
 
 from trialkit._clock import SimulatedClock
+from trialkit.cli import app
 from trialkit.errors import Duplicate, NotPermitted, StorageRefused, UnknownName
 from trialkit.participants import enrol, verify_allocation
 from trialkit.record import KeyStore, StudyState
@@ -96,6 +98,19 @@ def test_what_cannot_be_opened(study: Study, postgres: Server) -> None:
         with pytest.raises(error) as caught:
             Study.open(study.folder)
         assert caught.value.remedy
+
+
+def test_the_verbs(tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIALKIT_KEYS", str(tmp_path / "keys"))
+    run = CliRunner().invoke
+    folder = str(tmp_path / "s")
+    words = [text for path in write_protocols(tmp_path) for text in ("--protocol", str(path))]
+    done = run(app, ["init", folder, *words, "--as", "olga", "--database", postgres.database()])
+    assert done.exit_code == 0, done.output
+    for verb in (["enrol", "--site", "01", "--as", "olga"], ["status"], ["record", "verify"]):
+        done = run(app, [*verb, "--study", folder])
+        assert done.exit_code == 0, done.output
+    assert "3 events, intact" in done.output
 
 
 WRITER = """

@@ -38,6 +38,10 @@ def init(
         str | None,
         typer.Option("--seed", help="Seed of the allocation lists; for demonstrations only."),
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option("--database", help="URL of an empty PostgreSQL database for the record."),
+    ] = None,
     user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,6 +59,7 @@ def init(
         study_id=study_id,
         title=title,
         seed=seed,
+        database=database,
     ) as made:
         data = {
             "study": str(made.folder),
