@@ -245,7 +245,38 @@ def checks() -> str:
     return check_page()
 
 
+def permissions() -> str:
+    import trialkit.analysis
+    import trialkit.data
+    import trialkit.participants
+    import trialkit.plan
+    import trialkit.report
+    import trialkit.session.settings
+    import trialkit.study.accounts
+    import trialkit.study.datalock
+    import trialkit.study.signing  # noqa: F401
+    from trialkit.record.roles import ROLES, permissions_of
+    from trialkit.study.commands import COMMANDS
+
+    lines = [
+        "# Who may do what",
+        "",
+        "Each command of the library (the verbs call them), the permission it needs, and the roles",
+        "that hold it. A person who was added for some sites may act for these only. A refusal is",
+        "an event (`command.refused`). A test tries every command as every role, at the own and",
+        "at another site, on both databases.",
+        "",
+        "| command | permission | " + " | ".join(ROLES) + " |",
+        "|---|---|" + "---|" * len(ROLES),
+    ]
+    for name, wanted in sorted(COMMANDS.items()):
+        held = ["x" if wanted.permission in permissions_of(role) else "" for role in ROLES]
+        lines.append(f"| `{name}` | `{wanted.permission}` | " + " | ".join(held) + " |")
+    return "\n".join(lines) + "\n"
+
+
 PAGES = {
+    "permissions.md": permissions,
     "verbs.md": commands,
     "errors.md": errors,
     "yaml.md": yaml_keys,

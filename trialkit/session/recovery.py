@@ -22,6 +22,7 @@ from trialkit.session.dose import NOTHING, delivered
 from trialkit.session.program import make_course
 from trialkit.session.runner import SessionOutcome
 from trialkit.study import Study
+from trialkit.study.commands import command
 from trialkit.study.heads import sign_head
 
 CODE = "power_loss_recovered"
@@ -35,6 +36,7 @@ _KINDS = (
 )
 
 
+@command("session", atomic=False)
 def recover(study: Study) -> list[SessionOutcome]:
     """Seal and close every session that is open in the record and runs nowhere.
 
@@ -54,7 +56,6 @@ def recover(study: Study) -> list[SessionOutcome]:
     TelemetryDamaged, StorageRefused
         If the files cannot be sealed; the session stays open.
     """
-    study.require("session")
     opened = sorted(study.state.open_sessions, key=lambda s: s.opened_seq or 0)
     done = []
     for session in opened:

@@ -35,6 +35,7 @@ from trialkit.session.prepare import Prepared, prepare, require_capable, require
 from trialkit.session.recording import Recorder, head_of, make_folder
 from trialkit.session.summary import Summariser
 from trialkit.study import Study
+from trialkit.study.commands import command
 from trialkit.study.heads import sign_head
 
 Rate = Literal["full", "stride"]
@@ -100,6 +101,7 @@ class Progress:
     streams: tuple[StreamShown, ...] = ()
 
 
+@command("session", atomic=False)
 def run_session(
     study: Study,
     usubjid: str,
@@ -331,8 +333,8 @@ class _Run:
         for stop in [one for one in said if isinstance(one, w.Stop)]:
             self._feed(stop)  # it came during the screening: nothing is begun
         self._feed(w.Begin(values))
-        for command in [one for one in said if not isinstance(one, w.Stop)]:
-            self._feed(command)
+        for given in [one for one in said if not isinstance(one, w.Stop)]:
+            self._feed(given)
         while not self._state.final:
             self._hear_people()
             if not self._state.final:
@@ -373,8 +375,8 @@ class _Run:
 
     def _hear_people(self) -> None:
         operator = self._operator
-        for command in operator.commands(self._view()):
-            self._feed(command)
+        for given in operator.commands(self._view()):
+            self._feed(given)
         if not (self._asked or self._proposed or self._to_log):
             return
         for block, prompts in list(self._asked.items()):

@@ -23,6 +23,7 @@ from trialkit.session.history import History, history, measures_of
 from trialkit.session.inputs import read_inputs
 from trialkit.session.program import Course, make_course
 from trialkit.study import Study
+from trialkit.study.commands import command
 from trialkit.study.guards import require_active, require_text
 
 _EPS = 1e-9
@@ -131,6 +132,7 @@ def propose_settings(study: Study, usubjid: str) -> NextSettings:
     return _propose(study, usubjid, course, past)
 
 
+@command("session", atomic=False)
 def decide_settings(
     study: Study,
     usubjid: str,
@@ -161,7 +163,6 @@ def decide_settings(
     UnknownName, WrongArm, OutOfOrder, TelemetryDamaged
         See `propose_settings`.
     """
-    study.require("session")
     require_active(study, usubjid)
     found = propose_settings(study, usubjid)
     if not override:

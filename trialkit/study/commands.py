@@ -33,6 +33,16 @@ class Command:
     function: Callable[..., object]
     atomic: bool
 
+    def ask(self, study: Study, *, usubjid: str | None = None, site: str | None = None) -> None:
+        """Refuse unless whoever acts may, for that participant or site.
+
+        Raises
+        ------
+        NotPermitted
+            The refusal is an event.
+        """
+        study.require(self.permission, command=self.name, subject=usubjid, site=site)
+
 
 COMMANDS: dict[str, Command] = {}
 
@@ -68,15 +78,10 @@ def command(
         def run(study: Study, /, *args: P.args, **kwargs: P.kwargs) -> R:
             given = dict(zip(names[1:], args, strict=False)) | kwargs
             with study.batch() if atomic else nullcontext():
-                study.require(
-                    permission,
-                    command=called,
-                    subject=_text(given.get("usubjid")),
-                    site=_text(given.get("site")),
-                )
+                made.ask(study, usubjid=_text(given.get("usubjid")), site=_text(given.get("site")))
                 return function(study, *args, **kwargs)
 
-        COMMANDS[called] = Command(called, permission, run, atomic)
+        made = COMMANDS[called] = Command(called, permission, run, atomic)
         return run
 
     return make
