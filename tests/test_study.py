@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -569,3 +569,16 @@ def test_status_shows_a_broken_chain(study: Study) -> None:
         raw.execute("DROP TRIGGER events_no_update")
         raw.execute("UPDATE events SET kind = 'x' WHERE seq = 3")
     assert "BROKEN: event 3: projection" in study._repr_html_()
+
+
+def test_a_clock_that_was_set_is_an_event(study: Study) -> None:
+    """Wall clock and monotonic clock part: said before the next event, and only once."""
+    clock = study.clock
+    assert isinstance(clock, SimulatedClock)
+    enrolled(study)
+    for by_s in (-3600.0, 90.0, 1.5):
+        clock._start += timedelta(seconds=by_s)
+        enrolled(study)
+    steps = [e.payload["by_s"] for e in study.record.read(kinds=["clock.stepped"])]
+    assert steps == [-3600.0, 90.0]
+    assert study.status().chain_ok

@@ -17,6 +17,7 @@ from trialkit.record.events import Record
 from trialkit.record.kinds import CommandRefused
 from trialkit.record.sign import KeyStore
 from trialkit.record.state import StudyState
+from trialkit.study.clockwatch import ClockWatch
 from trialkit.study.design import Design, read_pinned
 from trialkit.study.files import DESIGN, StudyFiles, check_file
 
@@ -45,6 +46,7 @@ class Shared:
     plan_file: Path | None
     refused: list[Refusal] = field(default_factory=list)
     depth: int = 0
+    watch: ClockWatch = field(default_factory=ClockWatch)
     sitting: str = field(default_factory=lambda: secrets.token_hex(16))
 
 

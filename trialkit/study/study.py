@@ -26,11 +26,12 @@ from trialkit.record.chain import Event
 from trialkit.record.events import Record
 from trialkit.record.kinds import CommandRefused, Payload, StudyCreated, UserAdded
 from trialkit.record.postgres import without_password
-from trialkit.record.roles import ENTRY, NEEDED, SIGNING, permissions_of, roles_with
+from trialkit.record.roles import ENTRY, NEEDED, SIGNING, permissions_of
 from trialkit.record.sign import KeyStore, check_user
 from trialkit.record.state import ParticipantState, StudyState
 from trialkit.record.storage import storage_guard
-from trialkit.study.access import Access, authenticate, not_logged_in
+from trialkit.study.access import Access, authenticate
+from trialkit.study.asking import look
 from trialkit.study.design import Design, unknown_name
 from trialkit.study.files import (
     DESIGN,
@@ -328,37 +329,21 @@ class Study:
         """
         who = self.state.participants.get(subject) if subject else None
         site = who.site if who is not None else site
-        held = self.may(permission)
-        user = self.state.users.get(self.actor)
-        if held and (site is None or user is None or not user.sites or site in user.sites):
+        refused = look(
+            self.state,
+            self.actor,
+            permission,
+            site=site,
+            held=self.may(permission),
+            proven=not self.state.accounts or self.access is not None,
+        )
+        if refused is None:
             return
-        nobody = bool(self.state.accounts) and self.access is None
         payload = CommandRefused(
-            command=command or permission,
-            permission=permission,
-            why="site" if held else "login" if nobody else "role",
+            command=command or permission, permission=permission, why=refused.why
         )
         self._refuse(Refusal(self.actor, self.role, payload, who.usubjid if who else None))
-        if held and user is not None:
-            raise NotPermitted(
-                f"{self.actor} acts for site {', '.join(user.sites)} and not for site {site}.",
-                remedy="Ask a person of that site.",
-                permission=permission,
-            )
-        if nobody and user is not None:
-            raise not_logged_in(self.actor)
-        if self.role == "none":
-            raise NotPermitted(
-                f"{self.actor} is not a user of study {self.state.study_id}"
-                f"{' any more' if user else ''}.",
-                remedy="The owner adds people with `trialkit users add`.",
-                permission=permission,
-            )
-        raise NotPermitted(
-            f"{self.actor} ({self.role}) may not {permission.replace('_', ' ')}.",
-            remedy=f"Roles that may: {', '.join(roles_with(permission))}.",
-            permission=permission,
-        )
+        raise refused.error
 
     def _refuse(self, refusal: Refusal) -> None:
         """Record a refusal, now or when the batch that it ends is taken back."""
@@ -454,6 +439,8 @@ class Study:
                 )
                 self._refuse(Refusal(self.actor, self.role, refused, subject))
                 raise DataLocked(held[0], remedy=held[1])
+            if (stepped := self._shared.watch.look(self.clock)) is not None:
+                self.state.apply(self.record.append(stepped, actor=self.actor, role=self.role))
             event = self.record.append(
                 payload, actor=self.actor, role=self.role, subject=subject, reason=reason
             )

@@ -95,6 +95,7 @@ from trialkit.record.kinds.sessions import (
     Timing,
 )
 from trialkit.record.kinds.study import (
+    ClockStepped,
     CommandRefused,
     DataImported,
     StudyCreated,
@@ -115,6 +116,7 @@ __all__ = [
     "AssessmentCorrected",
     "AssessmentEnteredAgain",
     "AssessmentRecorded",
+    "ClockStepped",
     "CommandRefused",
     "DataFrozen",
     "DataImported",
@@ -187,6 +189,7 @@ KINDS: dict[str, type[Payload]] = {
         StudyCreated,
         UserAdded,
         CommandRefused,
+        ClockStepped,
         DataImported,
         ParticipantEnrolled,
         ParticipantConsented,

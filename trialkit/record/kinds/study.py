@@ -51,3 +51,13 @@ class DataImported(Payload):
     mapping_sha256: str
     rows: int
     participants: int
+
+
+class ClockStepped(Payload):
+    """The wall clock went `by_s` seconds its own way since the last event of this process.
+
+    Times before and after are not comparable to better than that; `mono_ns` keeps the order.
+    """
+
+    kind = "clock.stepped"
+    by_s: float
