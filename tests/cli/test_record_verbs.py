@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -77,6 +78,7 @@ def test_a_head_is_signed_kept_and_compared(run: Run, tmp_path: Path) -> None:
 
 
 def test_whoever_has_no_key_signs_nothing(run: Run) -> None:
+    (Path(os.environ["TRIALKIT_KEYS"]) / "theo.pem").unlink()
     status, out, _ = run("head", "--sign", "--as", "theo")
     assert (status, "unsigned" in out) == (0, True)
     assert told(run, "verify")["signed"] == 0

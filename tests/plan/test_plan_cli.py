@@ -22,7 +22,7 @@ ANALYSES = content_folder("analyses")
 
 def test_check_every_shipped_file() -> None:
     files = [*PROTOCOLS.rglob("*.yaml"), *ANALYSES.glob("*.yaml")]
-    kinds = {"stroke-robotic": "protocol", "BBS": "instrument", "cgd.sap": "plan",
+    kinds = {"stroke-robotic": "protocol", "BBS": "form", "cgd.sap": "plan",
              "cgd.mapping": "mapping"}  # fmt: skip
     for file in files:
         done = RUN.invoke(app, ["check", str(file), "--json"])

@@ -11,7 +11,7 @@ from kept_record import Line, lines_of, opened, replace, rewritten, write_record
 
 from trialkit.errors import UsageError
 from trialkit.record.heads import head_text, heads_of
-from trialkit.record.verify import Kept, RecordReport, read_kept, verify_record
+from trialkit.record.verification import Kept, RecordReport, read_kept, verify_record
 
 N = 17  # 2 events, then 3 rounds of 4 visits and a head
 EVERY = range(1, N + 1)

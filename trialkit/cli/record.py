@@ -57,7 +57,7 @@ def verify(
 ) -> None:
     """Check every event and every head; exit status 4 and the place where it was altered."""
     from trialkit.errors import ChainBroken
-    from trialkit.record.verify import read_kept, verify_record
+    from trialkit.record.verification import read_kept, verify_record
 
     known = dict(_anchor(text) for text in anchors or [])
     kept = [read_kept(text) for text in against or []]
@@ -89,7 +89,7 @@ def head(
     """Show the newest Merkle head of the record, to be kept elsewhere."""
     from trialkit.record.heads import head_text, newest_head
     from trialkit.record.kinds import HeadSigned
-    from trialkit.record.verify import head_facts
+    from trialkit.record.verification import head_facts
     from trialkit.study import Study
     from trialkit.study.heads import sign_head
 
@@ -167,7 +167,7 @@ def check(
     from trialkit.errors import IntegrityError
     from trialkit.record.heads import read_json
     from trialkit.record.proofs import check_proof, read_proof
-    from trialkit.record.verify import read_kept
+    from trialkit.record.verification import read_kept
 
     known = read_kept(against).heads if against else []
     report = check_proof(read_proof(read_json(path), str(path)), key, known)

@@ -24,7 +24,7 @@ from trialkit.record.merkle import (
     inclusion_path,
     leaf_hash,
 )
-from trialkit.record.verify import fork_text
+from trialkit.record.verification import fork_text
 
 Hash = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 

@@ -32,7 +32,7 @@ from trialkit.record.chain import Event
 from trialkit.record.heads import heads_of
 from trialkit.record.kinds import AnalysisRun, PlanLocked, ReportRendered
 from trialkit.record.state import StudyState
-from trialkit.record.verify import head_facts
+from trialkit.record.verification import head_facts
 from trialkit.results import Results
 from trialkit.study import Study
 from trialkit.study.commands import command

@@ -208,16 +208,17 @@ def test_two_runs_give_the_same_bytes_however_time_is_cut() -> None:
 
 PROGRAM = """
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1:]
 from test_biped_trainer import digest, walking
 print(digest(walking(8.0, seed=7)[1]))
 """
 
 
 def test_two_processes_give_the_same_bytes() -> None:
-    here = str(Path(__file__).parent)
+    here = Path(__file__).parent
+    folders = [str(here), str(here.parent)]
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, here], capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROGRAM, *folders], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == digest(walking(8.0, seed=7)[1])
 
