@@ -249,8 +249,15 @@ def test_the_emergency_stop_stays_until_it_is_released_and_acknowledged(link: De
 
 @pytest.mark.slow
 def test_nothing_is_acknowledged_while_the_belt_moves(link: DeviceLink) -> None:
-    walk(link, {"speed_m_s": 0.8})
-    until(lambda: last_row(link)["belt_speed_m_s"] > 0.5)
+    for left in (2, 1, 0):  # a machine that stalls lets the device hold before it is that fast
+        walk(link, {"speed_m_s": 0.8})
+        try:
+            until(lambda: last_row(link)["belt_speed_m_s"] > 0.5)
+            break
+        except AssertionError:
+            if not left:
+                raise
+            clear(link)
     link.inject("encoder")
     reach(link, DeviceState.FAULT)
     if last_row(link)["belt_speed_m_s"] > 0.1:  # a busy machine may have let it stop
