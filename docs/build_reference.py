@@ -246,17 +246,8 @@ def checks() -> str:
 
 
 def permissions() -> str:
-    import trialkit.analysis
-    import trialkit.data
-    import trialkit.participants
-    import trialkit.plan
-    import trialkit.report
-    import trialkit.session.settings
-    import trialkit.study.accounts
-    import trialkit.study.datalock
-    import trialkit.study.signing  # noqa: F401
     from trialkit.record.roles import ROLES, permissions_of
-    from trialkit.study.commands import COMMANDS
+    from trialkit.study.commands import every_command
 
     lines = [
         "# Who may do what",
@@ -269,7 +260,7 @@ def permissions() -> str:
         "| command | permission | " + " | ".join(ROLES) + " |",
         "|---|---|" + "---|" * len(ROLES),
     ]
-    for name, wanted in sorted(COMMANDS.items()):
+    for name, wanted in every_command().items():
         held = ["x" if wanted.permission in permissions_of(role) else "" for role in ROLES]
         lines.append(f"| `{name}` | `{wanted.permission}` | " + " | ".join(held) + " |")
     return "\n".join(lines) + "\n"

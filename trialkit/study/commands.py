@@ -9,7 +9,9 @@ command; `COMMANDS` lists them with the permission that each needs.
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -85,6 +87,19 @@ def command(
         return run
 
     return make
+
+
+def every_command() -> dict[str, Command]:
+    """Return all commands by name, after importing each module of trialkit that may declare one.
+
+    `COMMANDS` alone holds those whose modules have been imported so far.
+    """
+    import trialkit
+
+    for module in pkgutil.walk_packages(trialkit.__path__, "trialkit."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    return dict(sorted(COMMANDS.items()))
 
 
 def _text(value: object) -> str | None:
