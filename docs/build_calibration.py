@@ -1,21 +1,24 @@
 """Write ``docs/reference/calibration.md``: type I error and coverage over simulated trials.
 
-``make calibration`` calls it (about 40 minutes on two idle cores). The slow tier runs the same
-trials, fewer of the costly ones, and holds their rates to bands.
+``make calibration`` calls it (about 40 minutes on two idle cores). A run that was stopped goes on
+where it stood, as long as the methods and their trials are the same files. The slow tier runs the
+same trials, fewer of the costly ones, and holds their rates to bands.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+TRIALS = ROOT / "tests" / "methods" / "calibration"
 PAGE = HERE / "reference" / "calibration.md"
 HEAD = """# Calibration
 
@@ -36,17 +39,26 @@ to seven participants of one arm.
 """
 
 
-def run(folder: Path) -> list[dict[str, Any]]:
-    """Run the calibration and return its rows."""
-    file = folder / "rows.jsonl"
+def rows_file() -> Path:
+    """Return where rows are kept; another name for each state of the methods and the trials."""
+    code = hashlib.sha256()
+    for file in sorted([*(ROOT / "trialkit" / "methods").rglob("*.py"), *TRIALS.glob("*.py")]):
+        code.update(file.read_bytes())
+    return ROOT / "build" / f"calibration-{code.hexdigest()[:12]}.jsonl"
+
+
+def run() -> list[dict[str, Any]]:
+    """Run the calibration, or what a stopped run has left of it, and return its rows."""
+    file = rows_file()
+    file.parent.mkdir(exist_ok=True)
     environment = {
         **os.environ,
         "TRIALKIT_CALIBRATION": str(file),
         "OPENBLAS_NUM_THREADS": "1",
     }
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-m", "slow"]
-    command += ["-p", "no:cacheprovider", "tests/methods/calibration"]
-    done = subprocess.run(command, cwd=HERE.parent, env=environment, check=False)
+    command += ["-p", "no:cacheprovider", str(TRIALS)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
     if done.returncode:
         sys.exit("a rate lies outside its band; the page is not written")
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
@@ -68,8 +80,7 @@ def page(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Write the page."""
-    with tempfile.TemporaryDirectory() as folder:
-        PAGE.write_text(page(run(Path(folder))), encoding="utf-8")
+    PAGE.write_text(page(run()), encoding="utf-8")
     sys.stderr.write("calibration.md\n")
 
 
