@@ -19,7 +19,7 @@ from trialkit.study.heads import last_head, sign_head
 
 def roots(study: Study) -> list[str]:
     """Return the root before each event, from the stored rows."""
-    leaves = [leaf_hash(row.body) for row in study.record._rows()]
+    leaves = [leaf_hash(row.body) for row in study.record.rows()]
     return [tree_root(leaves[:n]).hex() for n in range(len(leaves) + 1)]
 
 

@@ -193,3 +193,14 @@ def test_arguments_are_checked() -> None:
         inclusion_path([EMPTY], 1)
     with pytest.raises(UsageError, match="no tree"):
         consistency_path([EMPTY], 2)
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=8))
+def test_a_tree_that_grows_by_many_is_the_one_that_grows_by_one(parts: list[int]) -> None:
+    leaves, tree, alone = leaves_of(sum(parts)), CompactRange(), CompactRange()
+    for part in parts:
+        tree.extend(leaves[tree.size : tree.size + part])
+        while alone.size < tree.size:
+            alone.append(leaves[alone.size])
+        assert (tree.size, tree.peaks) == (alone.size, alone.peaks)
+        assert tree.root() == tree_root(leaves[: tree.size])

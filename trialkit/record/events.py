@@ -281,18 +281,24 @@ class Record:
         anchors : mapping of int to str or None
             Hashes of events known from elsewhere, by number.
         """
-        return check_chain(self._rows(), last_seq=self.last_given, anchors=anchors)
+        return check_chain(self.rows(), last_seq=self.last_given, anchors=anchors)
 
-    def _rows(self) -> Iterator[Row]:
-        c, after = events.c, 0
-        query = sa.select(c.seq, *_TEXT, c.kind, c.at, c.subject).order_by(c.seq).limit(_PAGE)
+    def rows(self, after: int = 0) -> Iterator[Row]:
+        """Yield the rows as they are stored, damaged ones included; an open batch's are not there.
+
+        Parameters
+        ----------
+        after : int
+            Only rows with a greater number.
+        """
         while True:
-            rows = self._fetch(query.where(c.seq > after))
-            for seq, body, digest, kind, at, subject in rows:
-                yield Row(seq, body.encode(errors="surrogateescape"), digest, (kind, at, subject))
-            if len(rows) < _PAGE:
+            with self._lock:
+                page = self._store.page(after, _PAGE)
+            for seq, body, digest, kind, at, subject in page:
+                yield Row(seq, body, digest, (kind, at, subject))
+            if len(page) < _PAGE:
                 return
-            after = rows[-1][0]
+            after = page[-1][0]
 
     @property
     def last_given(self) -> int:
@@ -309,7 +315,7 @@ class Record:
             If the disk is full or read-only; no part of the file was kept.
         """
         with storage_guard(path), durable_stream(path) as stream:
-            for row in self._rows():
+            for row in self.rows():
                 body = row.body.decode(errors="surrogateescape")
                 stream.write((canonical_json({"body": body, "hash": row.hash}) + "\n").encode())
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from trialkit._canonical import canonical_json, sha256_json
 from trialkit.errors import OutOfOrder, UsageError
-from trialkit.record.chain import GENESIS, Event, Row, encode
+from trialkit.record.chain import GENESIS, Event, encode
 from trialkit.record.events import Record
 from trialkit.record.kinds import HeadSigned
 from trialkit.record.merkle import CompactRange, leaf_hash, peak_ranges, tree_root
@@ -30,11 +30,6 @@ def body_of(event: Event) -> bytes:
     """Return the canonical text of an event, as it is stored: the entry of its leaf."""
     fields = {name: getattr(event, name) for name in Event.__slots__ if name != "hash"}
     return encode(fields)[0].encode()
-
-
-def stored_rows(record: Record) -> Iterator[Row]:
-    """Yield the rows of the record as they are stored, damaged ones included."""
-    return record._rows()  # noqa: SLF001
 
 
 def make_head(

@@ -41,12 +41,19 @@ class CompactRange:
 
     def append(self, leaf: bytes) -> None:
         """Add the hash of the next leaf."""
-        size, node = self.size, leaf
-        while size & 1:
-            node = node_hash(self.peaks.pop(), node)
-            size >>= 1
-        self.peaks.append(node)
-        self.size += 1
+        self.extend((leaf,))
+
+    def extend(self, leaves: Iterable[bytes]) -> None:
+        """Add the hashes of the next leaves."""
+        level, size, left = list(leaves), self.size, []
+        self.size += len(level)
+        while level:
+            if size & 1:
+                level.insert(0, self.peaks.pop())
+            if len(level) & 1:
+                left.append(level.pop())
+            level, size = _paired(level), size >> 1
+        self.peaks += reversed(left)
 
     def root(self) -> bytes:
         """Return the root; that of the empty tree is the SHA-256 of nothing."""
@@ -70,8 +77,13 @@ def peak_ranges(size: int) -> list[tuple[int, int]]:
 
 def _above(level: Sequence[bytes]) -> list[bytes]:
     """Return the level above; a last node without a sibling moves up as it is."""
-    pairs = zip(level[::2], level[1::2], strict=False)
-    return [node_hash(a, b) for a, b in pairs] + list(level[len(level) & ~1 :])
+    return _paired(level) + list(level[len(level) & ~1 :])
+
+
+def _paired(level: Sequence[bytes]) -> list[bytes]:
+    """Return the parents of each two nodes: `node_hash`, without a call a node."""
+    sha256, pairs = hashlib.sha256, zip(level[::2], level[1::2], strict=False)
+    return [sha256(b"\x01" + a + b).digest() for a, b in pairs]
 
 
 def tree_root(leaves: Sequence[bytes]) -> bytes:

@@ -22,7 +22,7 @@ from sqlalchemy.pool import NullPool
 from trialkit.errors import Duplicate, IntegrityError, MissingTool, StorageRefused, UnknownName
 from trialkit.record.roles import permissions_of
 from trialkit.record.schema import SCHEMA_VERSION
-from trialkit.record.storage import storage_guard
+from trialkit.record.storage import storage_guard, storage_refused
 from trialkit.record.store import Store
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 OLDEST_SERVER = 150000
 BUSY_MS = 10_000
 LOCK = 0x746B6974  # "tkit"
+_PAGE = (
+    "SELECT seq, convert_to(body, 'UTF8'), hash, kind, at, subject FROM trialkit.events "
+    "WHERE seq > %s ORDER BY seq LIMIT %s"
+)
 GROUPS = ("trialkit_read", "trialkit_write", "trialkit_allocation")
 
 _SCHEMA = f"""
@@ -107,6 +111,15 @@ class PostgresStore(Store):
         with storage_guard(self.address):
             found = self.connection.exec_driver_sql("SELECT seq FROM trialkit.given").scalar()
         return int(found or 0)
+
+    def page(self, after: int, limit: int) -> list[tuple[int, bytes, str, str, str, str | None]]:
+        """Return the rows after `after`; see `Store.page`."""
+        raw: Any = self.connection.connection.dbapi_connection
+        with storage_guard(self.address):
+            try:
+                return list(raw.execute(_PAGE, (after, limit), binary=True).fetchall())
+            except raw.Error as error:
+                raise storage_refused(self.address, str(error)) from error
 
     def _begin(self) -> None:
         self.connection.exec_driver_sql("BEGIN")

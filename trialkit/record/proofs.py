@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from trialkit._canonical import canonical_json
 from trialkit.errors import OutOfRange
 from trialkit.record.events import Record
-from trialkit.record.heads import head_fault, newest_head, parting, stored_rows, validated
+from trialkit.record.heads import head_fault, newest_head, parting, validated
 from trialkit.record.kinds import HeadSigned
 from trialkit.record.merkle import (
     check_consistency,
@@ -71,7 +71,7 @@ class ProofReport:
 
 def _leaves(record: Record, size: int) -> list[tuple[bytes, bytes]]:
     """Return text and leaf of the first `size` events as they are stored."""
-    found = [(row.body, leaf_hash(row.body)) for row in stored_rows(record) if row.seq <= size]
+    found = [(row.body, leaf_hash(row.body)) for row in record.rows() if row.seq <= size]
     if len(found) < size:
         raise OutOfRange(
             f"the record ends at event {len(found)}, and the head counts {size}.",

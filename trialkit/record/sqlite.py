@@ -23,6 +23,10 @@ from trialkit.record.store import Store
 
 APPLICATION_ID = 0x746B6974  # "tkit"
 BUSY_MS = 10_000
+_PAGE = (
+    "SELECT seq, CAST(body AS BLOB), hash, kind, at, subject FROM events "
+    "WHERE seq > ? ORDER BY seq LIMIT ?"
+)
 
 TRIGGERS = {
     "events_no_update": "BEFORE UPDATE ON events BEGIN "
@@ -54,6 +58,20 @@ class SqliteStore(Store):
                 "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
             ).scalar()
         return int(number or 0)
+
+    def page(self, after: int, limit: int) -> list[tuple[int, bytes, str, str, str, str | None]]:
+        """Return the rows after `after`; see `Store.page`."""
+        raw: Any = self.connection.connection.dbapi_connection
+        tolerant = raw.text_factory
+        with storage_guard(self.address):
+            raw.text_factory = str  # in C; refuses what is not UTF-8
+            try:
+                return list(raw.execute(_PAGE, (after, limit)).fetchall())
+            except sqlite3.OperationalError:
+                raw.text_factory = tolerant
+                return list(raw.execute(_PAGE, (after, limit)).fetchall())
+            finally:
+                raw.text_factory = tolerant
 
     def _begin(self) -> None:
         self.connection.exec_driver_sql("BEGIN IMMEDIATE")

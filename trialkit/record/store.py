@@ -94,6 +94,13 @@ class Store(ABC):
         with storage_guard(self.address):
             return list(self.connection.execute(query))
 
+    @abstractmethod
+    def page(self, after: int, limit: int) -> list[tuple[int, bytes, str, str, str, str | None]]:
+        """Return number, body, hash, kind, time and subject of the rows after `after`, in order.
+
+        The bytes are as they are stored, whether they are a text or not.
+        """
+
     @property
     def closed(self) -> bool:
         """True after `close`."""
