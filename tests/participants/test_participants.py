@@ -465,6 +465,26 @@ def in_arm(study: Study, arm: str) -> str:
     return usubjid
 
 
+@pytest.mark.parametrize(
+    ("minutes", "moving", "found"),
+    [
+        (10.0, 10.0, {}),
+        (9.0, 10.0 * 0.9, {"moving_minutes_low": "9.0 min of moving, 10 asked"}),
+        (8.9, 8.9, {"moving_minutes_low": "8.9 min of moving, 10 asked",
+                    "session_shortened": "8.9 of 10 min"}),
+    ],
+)  # fmt: skip
+def test_a_short_conventional_session_is_a_deviation(
+    study: Study, minutes: float, moving: float, found: dict[str, str]
+) -> None:
+    usubjid = in_arm(study, "CONVENTIONAL")
+    dose = {"minutes": minutes, "moving_minutes": moving, "steps": 100}
+    event = log_conventional(study.as_user("theo"), usubjid, number=1, day=3, dose=dose)
+    raised = [e.payload for e in study.record.read(["deviation.raised"], after=event.seq)]
+    assert {p["category"]: p["detail"] for p in raised} == found
+    assert all((p["session"], p["day"]) == (f"{usubjid}-S01", 3) for p in raised)
+
+
 def test_conventional_sessions(study: Study) -> None:
     theo = study.as_user("theo")
     usubjid = in_arm(study, "CONVENTIONAL")

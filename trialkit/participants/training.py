@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from trialkit.errors import UsageError, WrongArm
+from trialkit.protocol.model import Protocol
 from trialkit.record.chain import Event
-from trialkit.record.kinds import Dose, SessionConventional, SessionMissed
+from trialkit.record.kinds import DeviationRaised, Dose, SessionConventional, SessionMissed
 from trialkit.study import Study
 from trialkit.study.commands import command
 from trialkit.study.guards import require_session, require_text
@@ -27,6 +28,9 @@ def log_conventional(
     therapist: str | None = None,
 ) -> Event:
     """Log a session without the device, as its therapist reports it.
+
+    What the protocol's fidelity asks and the session did not give becomes a deviation event:
+    ``moving_minutes_low`` and ``session_shortened``.
 
     Parameters
     ----------
@@ -54,19 +58,38 @@ def log_conventional(
             else "Log nothing: this arm has no sessions.",
         )
     protocol = study.protocols.get(arm.code)
+    session, given = f"{usubjid}-S{number:02d}", _dose(dose)
     event = study.append(
         SessionConventional(
-            session=f"{usubjid}-S{number:02d}",
+            session=session,
             number=number,
             day=day,
             protocol=protocol.id if protocol else arm.code,
             therapist=therapist or study.actor,
-            dose=_dose(dose),
+            dose=given,
         ),
         subject=usubjid,
     )
+    for category, detail in _shortfalls(protocol, given) if protocol else ():
+        study.append(
+            DeviationRaised(category=category, detail=detail, day=day, session=session),
+            subject=usubjid,
+        )
     sign_head(study)
     return event
+
+
+def _shortfalls(protocol: Protocol, dose: Dose) -> Iterator[tuple[str, str]]:
+    """Yield what the protocol's fidelity asks of a session and the dose falls short of."""
+    fidelity = protocol.fidelity
+    if dose.moving_minutes + 1e-6 < fidelity.min_moving_minutes:
+        yield (
+            "moving_minutes_low",
+            f"{dose.moving_minutes:.1f} min of moving, {fidelity.min_moving_minutes:g} asked",
+        )
+    planned = protocol.planned_minutes
+    if dose.minutes + 1e-6 < fidelity.min_block_fraction * planned:
+        yield "session_shortened", f"{dose.minutes:.1f} of {planned:g} min"
 
 
 def _dose(given: Dose | Mapping[str, Any]) -> Dose:

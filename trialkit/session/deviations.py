@@ -35,6 +35,9 @@ CATEGORIES: dict[str, str] = {
     "block_shortened": (
         "Less of a block was delivered than fidelity.min_block_fraction of its planned time."
     ),
+    "session_shortened": (
+        "A session with a therapist alone took less than that share of its planned minutes."
+    ),
     "rest_skipped": "A rest was left out, or was shorter than that, and training went on after it.",
     "moving_minutes_low": (
         "The session had fewer minutes of moving than fidelity.min_moving_minutes."
