@@ -18,7 +18,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Study, Pat
     """The study, and the folder of its package; the zip lies beside it."""
     folder = tmp_path_factory.mktemp("evidence")
     study = make_study(folder)
-    yield study, build_evidence(study, folder / "package", signer="stan")
+    yield study, build_evidence(study.as_user("stan"), folder / "package")
     study.close()
 
 

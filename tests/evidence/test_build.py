@@ -55,14 +55,14 @@ def test_what_is_there_is_not_overwritten(built: tuple[Study, Path]) -> None:
     study, folder = built
     before = study.record.head
     with pytest.raises(Duplicate):
-        build_evidence(study, folder, signer="stan")
+        build_evidence(study.as_user("stan"), folder)
     assert study.record.head == before
     assert verify_package(folder) == []
 
 
 def test_a_signer_without_rights_is_refused(built: tuple[Study, Path], tmp_path: Path) -> None:
     with pytest.raises(NotPermitted):
-        build_evidence(built[0], tmp_path / "p", signer="asta")
+        build_evidence(built[0].as_user("asta"), tmp_path / "p")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -73,7 +73,7 @@ def test_a_report_that_was_changed_is_refused(built: tuple[Study, Path], tmp_pat
     try:
         path.write_bytes(kept + b"x")
         with pytest.raises(OutOfOrder, match=r"primary\.html"):
-            build_evidence(study, tmp_path / "p", signer="stan")
+            build_evidence(study.as_user("stan"), tmp_path / "p")
     finally:
         path.write_bytes(kept)
     assert list(tmp_path.iterdir()) == []

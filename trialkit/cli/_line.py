@@ -146,7 +146,7 @@ def _after(study: Study, outcome: Outcome, steps: _Steps) -> None:
         for name in FORMATS:
             shutil.copyfile(made[name], outcome.folder / f"report.{name}")
     with steps.step("evidence", "package, signed"):
-        build_evidence(investigator, outcome.folder / "evidence", signer="investigator")
+        build_evidence(investigator, outcome.folder / "evidence")
     with steps.step("verify", "every file and event"):
         checked = verify_report(outcome.folder / "evidence.zip")
         if checked.faults:

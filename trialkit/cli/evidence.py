@@ -24,22 +24,19 @@ def _build(group: typer.Typer) -> None:
     def build(
         study: StudyOption,
         out: Annotated[Path, typer.Argument(help="Folder to write; the zip lies beside it.")],
-        signer: Annotated[
-            str | None, typer.Option(help="Whose key signs; default: who acts.")
-        ] = None,
         telemetry: Annotated[
             bool, typer.Option("--telemetry", help="Put the sealed telemetry inside.")
         ] = False,
         user: UserOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Write a signed evidence package and a zip of it."""
+        """Write an evidence package, signed by who acts, and a zip of it."""
         from trialkit.evidence import build_evidence
         from trialkit.study import Study
 
         with Study.open(study, actor=user) as opened:
-            who = signer or opened.actor
-            folder = build_evidence(opened, out, signer=who, telemetry=telemetry)
+            who = opened.actor
+            folder = build_evidence(opened, out, telemetry=telemetry)
             fingerprint = opened.keys.fingerprint(who)
         archive = folder.with_name(f"{folder.name}.zip")
         data = {"folder": str(folder), "zip": str(archive), "fingerprint": fingerprint}

@@ -27,6 +27,7 @@ from trialkit.record.kinds import EvidenceBuilt, ReportRendered, TelemetrySealed
 from trialkit.record.storage import storage_guard
 from trialkit.report.render import find_run, locked_plan
 from trialkit.study import Study
+from trialkit.study.commands import command
 
 LEVEL = 3  # of compression in the zip
 MEANING = "evidence package: complete and as recorded"
@@ -74,8 +75,11 @@ def environment() -> dict[str, Any]:
     }
 
 
-def build_evidence(study: Study, out: Path | str, *, signer: str, telemetry: bool = False) -> Path:
+@command("build_evidence", atomic=False)
+def build_evidence(study: Study, out: Path | str, *, telemetry: bool = False) -> Path:
     """Write an evidence package: the folder `out` and a zip of it beside it.
+
+    The key of the person who acts signs the manifest.
 
     Parameters
     ----------
@@ -83,8 +87,6 @@ def build_evidence(study: Study, out: Path | str, *, signer: str, telemetry: boo
         Open for writing, with a locked plan, an analysis and a rendered report of it.
     out : Path
         A folder that is not there yet; the zip is ``<out>.zip``.
-    signer : str
-        A user of the study who may build evidence; their key signs the manifest.
     telemetry : bool
         Put the sealed telemetry inside; otherwise only its hashes are (in the record).
 
@@ -100,14 +102,12 @@ def build_evidence(study: Study, out: Path | str, *, signer: str, telemetry: boo
     OutOfOrder
         If nothing was analysed, or no report of the last analysis was rendered.
     NotPermitted
-        If the signer may not build evidence.
+        If the person who acts may not build evidence.
     StorageRefused
         If the disk is full or read-only; nothing half-written is left.
     """
     folder = Path(out)
     archive = folder.with_name(f"{folder.name}.zip")
-    by = study.as_user(signer)
-    by.require("build_evidence")
     for there in (folder, archive):
         if there.exists():
             raise Duplicate(f"{there} is there.", remedy="Give another name, or move it away.")
@@ -118,7 +118,7 @@ def build_evidence(study: Study, out: Path | str, *, signer: str, telemetry: boo
         try:
             staged.mkdir()
             manifest = _fill(study, staged, telemetry=telemetry)
-            digest, fingerprint = _sign(study, staged, manifest, signer)
+            digest, fingerprint = _sign(study, staged, manifest)
             write_zip(staged, archive)
             staged.rename(folder)
         except BaseException:
@@ -126,7 +126,7 @@ def build_evidence(study: Study, out: Path | str, *, signer: str, telemetry: boo
             archive.unlink(missing_ok=True)
             raise
         sync_folder(folder.parent)
-    by.append(EvidenceBuilt(manifest=digest, fingerprint=fingerprint))
+    study.append(EvidenceBuilt(manifest=digest, fingerprint=fingerprint))
     return folder
 
 
@@ -135,8 +135,9 @@ def _fill(study: Study, staged: Path, *, telemetry: bool) -> dict[str, Any]:
     run = find_run(study)
     reports = _reports(study, run)
     (staged / "record").mkdir()
-    study.record.export(staged / "record" / "events.jsonl")
-    seq, head = study.record.head
+    with study.batch():  # nobody writes between the export and its head
+        study.record.export(staged / "record" / "events.jsonl")
+        seq, head = study.record.head
     lock, plan = locked_plan(study, run)
     parts = [
         (study.folder / "design.yaml", "design.yaml"),
@@ -243,11 +244,11 @@ def _telemetry(study: Study) -> Iterator[tuple[Path, str]]:
             yield study.folder / folder / name, f"{folder.rstrip('/')}/{name}"
 
 
-def _sign(study: Study, staged: Path, manifest: dict[str, Any], signer: str) -> tuple[str, str]:
+def _sign(study: Study, staged: Path, manifest: dict[str, Any]) -> tuple[str, str]:
     data = (canonical_json(manifest) + "\n").encode()
     digest = sha256_bytes(data)
-    name = study.state.users[signer].name
-    signature = study.keys.sign(signer, name, MEANING, digest)
+    name = study.state.users[study.actor].name
+    signature = study.keys.sign(study.actor, name, MEANING, digest)
     write_durably(staged / shipped.MANIFEST, data)
     text = canonical_json({**signature.model_dump(), "digest": digest}) + "\n"
     write_durably(staged / shipped.SIGNATURE, text.encode())
