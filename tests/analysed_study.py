@@ -10,7 +10,15 @@ from trialkit._canonical import sha256_file
 from trialkit._clock import SimulatedClock
 from trialkit._content import content_folder
 from trialkit.analysis import analyse
-from trialkit.participants import assess, consent, enrol, hold_visit, randomise
+from trialkit.participants import (
+    approve_unblinding,
+    assess,
+    consent,
+    enrol,
+    hold_visit,
+    randomise,
+    request_unblinding,
+)
 from trialkit.plan import lock_plan
 from trialkit.record import kinds
 from trialkit.record.sign import KeyStore
@@ -110,8 +118,11 @@ def _people(study: Study) -> list[str]:
     return people
 
 
-def make_study(folder: Path) -> Study:
-    """Make the study in ``folder/study``, analysed, with a report, open for writing."""
+def make_study(folder: Path, *, emergency: bool = False) -> Study:
+    """Make the study in ``folder/study``, analysed, with a report, open for writing.
+
+    In an emergency the arm of the third participant was told before.
+    """
     plan = folder / "small.sap.yaml"
     plan.write_text(PLAN, encoding="utf-8")
     protocols = content_folder("protocols")
@@ -130,6 +141,9 @@ def make_study(folder: Path) -> Study:
     for user, role in roles.items():
         study.add_user(user, role=role, name=user.capitalize())
     people = _people(study.as_user("cora"))
+    if emergency:
+        asked = request_unblinding(study.as_user("cora"), people[2], reason="seizure | at night")
+        approve_unblinding(study.as_user("ivan"), asked.payload["request"])
     stan = study.as_user("stan")
     lock_plan(stan, signer="stan", second_signer="ivan")
     results = analyse(stan)

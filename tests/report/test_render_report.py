@@ -47,12 +47,18 @@ The difference is `{python} show.value("speed.difference.robotic.vs-conventional
 #| output: asis
 print(show.about())
 ```
+
+```{python}
+#| echo: false
+#| output: asis
+print(show.blinding())
+```
 """
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
-    with make_study(tmp_path_factory.mktemp("rendered")) as made:
+    with make_study(tmp_path_factory.mktemp("rendered"), emergency=True) as made:
         yield made.as_user("stan")
 
 
@@ -85,6 +91,29 @@ def test_a_report_is_kept_copied_and_noted_in_the_record(
     assert 'data-result-id="speed.difference.robotic.vs-conventional.W4.estimate"' in text
     context = json.loads((study.folder / "reports/short.context.json").read_text("utf-8"))
     assert context["record"] == {"seq": run.seq, "hash": run.hash, "at": run.at}
+
+
+def test_emergency_unblinding_is_reported(study: Study, short: Path, tmp_path: Path) -> None:
+    made = render_report(study, short, formats=("html",), out=tmp_path, engine="embedded")
+    (event,) = study.record.read(["allocation.unblinded_one"])
+    (revealed,) = study.record.read(["allocation.revealed"])
+    context = json.loads((study.folder / "reports/short.context.json").read_text("utf-8"))
+    assert context["blinding"] == {
+        "revealed": revealed.at,
+        "told": [
+            {
+                "usubjid": event.subject,
+                "at": event.at,
+                "asked": "cora",
+                "agreed": "ivan",
+                "reason": "seizure | at night",
+            }
+        ],
+    }
+    text = made["html"].read_text(encoding="utf-8")
+    assert "The arm of 1 participant was told before in an emergency" in text
+    assert "seizure | at night" in text
+    assert str(event.subject) in text
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,14 @@ from trialkit.errors import (
 )
 from trialkit.record.chain import Event
 from trialkit.record.heads import heads_of
-from trialkit.record.kinds import AnalysisRun, PlanLocked, ReportRendered
+from trialkit.record.kinds import (
+    AllocationRevealed,
+    AnalysisRun,
+    PlanLocked,
+    ReportRendered,
+    UnblindedOne,
+    UnblindingRequested,
+)
 from trialkit.record.state import StudyState
 from trialkit.record.verification import head_facts
 from trialkit.results import Results
@@ -192,10 +199,32 @@ def _inputs(study: Study, run: Event, work: Path) -> dict[str, str]:
         "record": {"seq": run.seq, "hash": run.hash, "at": run.at},
         "head": _head(study, run),
         "data": _data_lock(study, run),
+        "blinding": _blinding(study, run),
         "software": _software(results.meta.get("software")),
     }
     (work / "context.json").write_text(canonical_json(context) + "\n", encoding="utf-8")
     return {"results": "results", "plan": "plan.sap.yaml", "context": "context.json"}
+
+
+def _blinding(study: Study, run: Event) -> dict[str, Any]:
+    """Return when the allocation was revealed, and whose arm was told before in an emergency."""
+    kinds = [AllocationRevealed.kind, UnblindingRequested.kind, UnblindedOne.kind]
+    events = [event for event in study.record.read(kinds) if event.seq < run.seq]
+    asked = {e.payload["request"]: e for e in events if e.kind == UnblindingRequested.kind}
+    told = [(e, asked[e.payload["request"]]) for e in events if e.kind == UnblindedOne.kind]
+    return {
+        "revealed": next((e.at for e in events if e.kind == AllocationRevealed.kind), None),
+        "told": [
+            {
+                "usubjid": event.subject,
+                "at": event.at,
+                "asked": request.actor,
+                "agreed": event.actor,
+                "reason": request.reason,
+            }
+            for event, request in told
+        ],
+    }
 
 
 def _head(study: Study, run: Event) -> dict[str, Any] | None:

@@ -132,6 +132,20 @@ class Show:
         ]
         return self._grid(tables.about(rows))
 
+    def blinding(self) -> Shown:
+        """Return when the arms were revealed, and whose arm was told before in an emergency."""
+        facts = self.context.get("blinding")
+        if facts is None:
+            return Shown("")
+        revealed = _moment(facts["revealed"] or "")
+        text = f"The allocation was revealed on {revealed}. " if revealed else ""
+        if not facts["told"]:
+            return Shown(f"{text}No participant's arm was told in an emergency before.\n")
+        one = len(facts["told"]) == 1
+        text += f"The arm of {len(facts['told'])} participant{'' if one else 's'} was told "
+        text += "before in an emergency, to two persons:\n\n"
+        return Shown(text + tables.unblinded(facts["told"]).markdown())
+
     def estimands(self) -> Shown:
         """Return the table of estimands."""
         return self._grid(tables.estimands(self.plan))

@@ -52,6 +52,16 @@ def about(rows: list[tuple[str, str, bool]]) -> Grid:
     return Grid("What this report rests on", "tbl-about", ["", ""], list(cells), widths=[24, 96])
 
 
+def unblinded(told: list[dict[str, str]]) -> Grid:
+    """Return whose arm was told in an emergency: when, who asked, who agreed, and why."""
+    cells = [
+        [escape(t["usubjid"]), t["at"][:10], *(escape(t[k]) for k in ("asked", "agreed", "reason"))]
+        for t in told
+    ]
+    heads = ["Participant", "Date", "Asked", "Agreed", "Reason"]
+    return Grid("Emergency unblinding", "tbl-unblinded", heads, cells, widths=[24, 14, 16, 16, 50])
+
+
 def estimands(plan: Plan) -> Grid:
     """Return the estimands with their five attributes (ICH E9(R1))."""
     grid = Grid("Estimands (ICH E9(R1))", "tbl-estimands", ["Attribute", "Content"])
