@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -54,7 +55,7 @@ def about(rows: list[tuple[str, str, bool]]) -> Grid:
 
 def unblinded(told: list[dict[str, str]]) -> Grid:
     """Return whose arm was told in an emergency: when, who asked, who agreed, and why."""
-    cells = [
+    cells: list[Sequence[str]] = [
         [escape(t["usubjid"]), t["at"][:10], *(escape(t[k]) for k in ("asked", "agreed", "reason"))]
         for t in told
     ]
