@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trialkit.errors import OutOfOrder, UnknownName
-from trialkit.record.sealing import open_sealed, read_manifest
+from trialkit.errors import OutOfOrder
+from trialkit.session.telemetry import TIMES, SealedRows, sealed_rows
 from trialkit.study import Study
-
-TIMES = ("seq", "t_device_ns", "t_host_ns")
 
 
 @dataclass(frozen=True)
@@ -67,58 +65,37 @@ def read_session(study: Study, session: str) -> SealedSession:
     UnknownName
         If the study has no such session on a device.
     OutOfOrder
-        If it is still open, or nothing was sealed.
+        If nothing was sealed.
     TelemetryDamaged
         If the files are not what was sealed.
     """
-    study.require("see_allocation")
-    known = study.state.sessions.get(session)
-    if known is None:
-        raise UnknownName(
-            f"there is no session {session!r}.", remedy="Name it as in `trialkit status`."
-        )
-    opened: dict[str, Any] = {}
-    sealed: dict[str, Any] | None = None
-    kinds = ["session.opened", "session.telemetry_sealed"]
-    for event in study.record.read(kinds=kinds, subject=known.usubjid):
-        if event.payload["session"] != session:
-            continue
-        if event.kind == "session.opened":
-            opened = dict(event.payload)
-        else:
-            sealed = dict(event.payload)
-    if sealed is None:
+    rows = sealed_rows(study, session)
+    if not rows:
         raise OutOfOrder(
-            f"session {session} has no sealed telemetry.",
-            remedy="Run `trialkit recover` if it was interrupted; else it had no device.",
+            f"session {session} sealed no rows.", remedy="It was recovered before its first frame."
         )
-    folder = study.folder / str(sealed["folder"])
-    digest = str(sealed["manifest_sha256"])
-    manifest = read_manifest(folder, sha256=digest).manifest
-    tables = [f for f in manifest["files"] if str(f["name"]).endswith(".parquet")]
-    groups = tuple(_group(folder, entry, digest) for entry in tables)
-    device = dict(opened.get("device", {}))
-    return SealedSession(session, known.usubjid, known.number, device, digest, groups)
+    known = study.state.sessions[session]
+    opened = study.record.read(kinds=["session.opened"], subject=known.usubjid)
+    device = next(dict(e.payload["device"]) for e in opened if e.payload["session"] == session)
+    groups = tuple(map(_group, rows))
+    return SealedSession(
+        session, known.usubjid, known.number, device, rows[0].manifest_sha256, groups
+    )
 
 
-def _group(folder: Any, entry: dict[str, Any], digest: str) -> Group:
-    name = str(entry["name"]).removesuffix(".parquet")
-    table = open_sealed(folder, name, sha256=digest)
-    names = tuple(c for c in table.column_names if c not in TIMES)
-    units = dict(entry.get("units", {}))
-    seq, device, host = (table.column(c).to_numpy().astype(np.int64) for c in TIMES)
-    values = np.empty((table.num_rows, len(names)), np.float32)
-    for at, column in enumerate(names):
-        values[:, at] = table.column(column).to_numpy()
+def _group(rows: SealedRows) -> Group:
+    frame = rows.frame()
+    names = tuple(str(c) for c in frame.columns if c not in TIMES)
+    seq, device, host = (frame[c].to_numpy().astype(np.int64) for c in TIMES)
     return Group(
-        name,
+        rows.name,
         _rate(device, seq),
         names,
-        tuple(str(units.get(c, "n/a")) for c in names),
+        tuple(str(rows.units.get(c, "n/a")) for c in names),
         seq,
         device,
         host,
-        values,
+        frame[list(names)].to_numpy(dtype=np.float32),
     )
 
 
