@@ -34,6 +34,7 @@ GROUPS: tuple[str, ...] = (
     "protocol",
     "plan",
     "data",
+    "exchange",
     "analyse",
     "report",
     "evidence",

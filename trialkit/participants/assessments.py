@@ -118,6 +118,7 @@ def assess(
             done_on=done_on,
             delay_days=delay,
             late=late,
+            imported_from=study.source_file,
         ),
         subject=usubjid,
         reason=reason if late else None,
@@ -353,7 +354,8 @@ def _recorded(study: Study, usubjid: str, visit: str, instrument: str) -> Assess
 
 def _first_entry(study: Study, form: Form) -> Literal["single", "first"]:
     """Return ``first`` where another person has to enter the form again."""
-    return "first" if form.source == "paper" and study.state.source != "import" else "single"
+    imported = study.source_file is not None or study.state.source == "import"
+    return "first" if form.source == "paper" and not imported else "single"
 
 
 def _differences(

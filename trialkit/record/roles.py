@@ -19,6 +19,8 @@ ENTRY = frozenset(
         "session",
     }
 )
+#: What an import of forms is lent while it runs, so that it passes the commands that enter them.
+LENT = frozenset({"visit", "assess", "diary", "query", "import"})
 ALL = ENTRY | {
     "confirm_eligibility",
     "emergency_unblind",
@@ -42,10 +44,12 @@ ALL = ENTRY | {
     "freeze",
     "lock_data",
     "import",
+    "import_forms",
+    "export_forms",
 }
 
 PERMISSIONS: dict[str, frozenset[str]] = {
-    "owner": ALL - {"assess"},
+    "owner": ALL - {"assess", "import_forms"},
     "coordinator": frozenset(
         {
             "confirm_eligibility",
@@ -65,6 +69,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
             "answer_query",
             "deviation",
             "build_snapshot",
+            "export_forms",
             "sign",
         }
     ),
@@ -79,7 +84,9 @@ PERMISSIONS: dict[str, frozenset[str]] = {
             "sign",
         }
     ),
-    "assessor": frozenset({"visit", "assess", "diary", "report_ae", "answer_query", "sign"}),
+    "assessor": frozenset(
+        {"visit", "assess", "diary", "report_ae", "answer_query", "sign", "import_forms"}
+    ),
     "investigator": frozenset(
         {
             "confirm_eligibility",
@@ -103,6 +110,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
             "unblind",
             "report",
             "build_evidence",
+            "export_forms",
             "sign",
             "lock_data",
         }
@@ -116,12 +124,25 @@ PERMISSIONS: dict[str, frozenset[str]] = {
             "analyse",
             "report",
             "build_evidence",
+            "export_forms",
             "sign",
         }
     ),
-    "monitor": frozenset({"build_snapshot", "report", "query", "deviation", "sign"}),
+    "monitor": frozenset(
+        {"build_snapshot", "report", "query", "deviation", "sign", "export_forms"}
+    ),
     "data_manager": frozenset(
-        {"build_snapshot", "report", "query", "deviation", "sign", "freeze", "lock_data"}
+        {
+            "build_snapshot",
+            "report",
+            "query",
+            "deviation",
+            "sign",
+            "freeze",
+            "lock_data",
+            "import_forms",
+            "export_forms",
+        }
     ),
     "administrator": frozenset({"add_user", "manage_users"}),
 }
@@ -146,6 +167,7 @@ NEEDED: dict[str, str] = {
     "data.unlock_requested": "lock_data",
     "data.unlocked": "lock_data",
     "data.imported": "import",
+    "data.exported": "export_forms",
     "participant.enrolled": "enrol",
     "participant.consented": "consent",
     "participant.excluded": "exclude",

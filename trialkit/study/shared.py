@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +50,16 @@ class Shared:
     depth: int = 0
     watch: ClockWatch = field(default_factory=ClockWatch)
     sitting: str = field(default_factory=lambda: secrets.token_hex(16))
+    source_file: str | None = None
+
+    @contextmanager
+    def entering(self, file_sha256: str) -> Iterator[None]:
+        """Say inside the block that what is entered comes from a file."""
+        self.source_file = file_sha256
+        try:
+            yield
+        finally:
+            self.source_file = None
 
 
 def load_sound(files: list[Path]) -> dict[Path, Protocol]:

@@ -26,7 +26,7 @@ from trialkit.record.chain import Event
 from trialkit.record.events import Record
 from trialkit.record.kinds import CommandRefused, Payload, StudyCreated, UserAdded
 from trialkit.record.postgres import without_password
-from trialkit.record.roles import ENTRY, NEEDED, SIGNING, permissions_of
+from trialkit.record.roles import ENTRY, LENT, NEEDED, SIGNING, permissions_of
 from trialkit.record.sign import KeyStore, check_user
 from trialkit.record.state import ParticipantState, StudyState
 from trialkit.record.storage import storage_guard
@@ -299,6 +299,8 @@ class Study:
         held = permissions_of(self.role)
         if permission in held:
             return True
+        if self._shared.source_file is not None and permission in LENT:
+            return "import_forms" in held
         imported = self.state.source == "import" and permission in ENTRY
         return imported and "import" in held
 
@@ -344,6 +346,15 @@ class Study:
         )
         self._refuse(Refusal(self.actor, self.role, payload, who.usubjid if who else None))
         raise refused.error
+
+    @property
+    def source_file(self) -> str | None:
+        """SHA-256 of the file that is being imported, or None."""
+        return self._shared.source_file
+
+    def entering(self, file_sha256: str) -> contextlib.AbstractContextManager[None]:
+        """Lend what enters forms (`LENT`) to whoever may import them, inside the block."""
+        return self._shared.entering(file_sha256)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Record a refusal, now or when the batch that it ends is taken back."""

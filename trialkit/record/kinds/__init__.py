@@ -97,7 +97,9 @@ from trialkit.record.kinds.sessions import (
 from trialkit.record.kinds.study import (
     ClockStepped,
     CommandRefused,
+    DataExported,
     DataImported,
+    ImportedChange,
     StudyCreated,
     UserAdded,
 )
@@ -118,6 +120,7 @@ __all__ = [
     "AssessmentRecorded",
     "ClockStepped",
     "CommandRefused",
+    "DataExported",
     "DataFrozen",
     "DataImported",
     "DataLockLifted",
@@ -134,6 +137,7 @@ __all__ = [
     "Dose",
     "EvidenceBuilt",
     "HeadSigned",
+    "ImportedChange",
     "LoginFailed",
     "ParticipantConsented",
     "ParticipantEligible",
@@ -191,6 +195,7 @@ KINDS: dict[str, type[Payload]] = {
         CommandRefused,
         ClockStepped,
         DataImported,
+        DataExported,
         ParticipantEnrolled,
         ParticipantConsented,
         ParticipantEligible,

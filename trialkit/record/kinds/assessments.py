@@ -35,7 +35,7 @@ class AssessmentRecorded(Payload):
     where a second person has to enter it again; `entered` keeps what was given in another
     unit, `flags` the items that are possible and not plausible. `delay_days` are the days from
     the act (`done_on`, or the visit's day) to the entry, where they are known; a `late` entry
-    has a reason.
+    has a reason. `imported_from` is the SHA-256 of the file that it was imported from.
     """
 
     kind = "assessment.recorded"
@@ -52,6 +52,7 @@ class AssessmentRecorded(Payload):
     done_on: str | None = None
     delay_days: int | None = None
     late: bool = False
+    imported_from: str | None = None
 
 
 class AssessmentEnteredAgain(Payload):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from trialkit.record.kinds._payload import Payload
 
@@ -42,8 +42,23 @@ class CommandRefused(Payload):
     why: Literal["role", "site", "login", "locked"]
 
 
+class ImportedChange(BaseModel):
+    """One event that an import appended: its number, and what it is about."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    seq: int
+    usubjid: str | None
+    kind: str
+    what: str
+
+
 class DataImported(Payload):
-    """A foreign table entered the study through a mapping."""
+    """A foreign file entered the study through a mapping.
+
+    `rows` and `participants` are what the file holds. For forms of another system (`format`
+    ``redcap`` or ``odm``) `changes` lists every event that came with the file, `unchanged` counts
+    the entries that were recorded as they are, and `queries` names those raised for the others.
+    """
 
     kind = "data.imported"
     file: str
@@ -51,6 +66,24 @@ class DataImported(Payload):
     mapping_sha256: str
     rows: int
     participants: int
+    format: Literal["table", "redcap", "odm"] = "table"
+    changes: list[ImportedChange] = Field(default_factory=list)
+    unchanged: int = 0
+    queries: list[str] = Field(default_factory=list)
+
+
+class DataExported(Payload):
+    """Forms, visits and diaries were written for another system; `files` are names to SHA-256.
+
+    `blinded` says that whoever did it may not see allocations.
+    """
+
+    kind = "data.exported"
+    format: Literal["redcap", "odm"]
+    files: dict[str, str]
+    participants: int
+    values: int
+    blinded: bool
 
 
 class ClockStepped(Payload):
