@@ -89,6 +89,7 @@ def errors() -> str:
 
 
 def yaml_keys() -> str:
+    from trialkit.exchange.foreign import ExchangeMapping
     from trialkit.exchange.mapping import Mapping
     from trialkit.plan.model import Plan
     from trialkit.protocol.forms import Form
@@ -100,6 +101,7 @@ def yaml_keys() -> str:
         ("Form", Form),
         ("Statistical analysis plan", Plan),
         ("Import mapping", Mapping),
+        ("Exchange mapping", ExchangeMapping),
     ):
         lines += [f"## {title}", ""]
         for model in models(root):
