@@ -197,13 +197,14 @@ def passwd(
     as_json: JsonOption = False,
 ) -> None:
     """Set a password: the own, with the old one, or another person's, who must then change it."""
-    from trialkit.record.accounts import AccountStore
     from trialkit.study import Study, accounts
     from trialkit.study.files import login_name
 
     who = name or user or login_name()
     own = who == (user or login_name())
-    changes = own and bool(AccountStore(study).hashes(who, 1))
+    with Study.open(study, write=False) as seen:
+        known = seen.state.users.get(who)
+    changes = own and known is not None and known.password_seq is not None
     old = ask(f"present password of {who}", stdin=password_stdin) if changes else None
     new = ask(f"new password of {who}", stdin=password_stdin, repeat=True)
     # who must change an aged password cannot log in: the old one is the proof

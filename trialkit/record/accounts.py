@@ -2,6 +2,8 @@
 
 A password is kept as an argon2id hash, a token of a login as its SHA-256. Who has a password
 since when, who failed and who is locked out are events of the record; nothing of that is here.
+A hash names the event that sets it, and is in force only where the record has that event: a
+crash between the two leaves the password that was.
 """
 
 from __future__ import annotations
@@ -21,12 +23,14 @@ from trialkit.record.storage import storage_guard
 FILE = "accounts.db"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS passwords (
-    n INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL, hash TEXT NOT NULL);
+    n INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL, hash TEXT NOT NULL, event INTEGER);
 CREATE TABLE IF NOT EXISTS tokens (
     digest TEXT PRIMARY KEY, user TEXT NOT NULL, made REAL NOT NULL, used REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS sittings (
     sitting TEXT PRIMARY KEY, user TEXT NOT NULL, signed REAL NOT NULL);
 """
+_DROP = "DELETE FROM tokens WHERE user = ?"
+_COLUMNS = "PRAGMA table_info(passwords)"
 
 
 class Login(NamedTuple):
@@ -60,11 +64,14 @@ class AccountStore:
             if new:
                 with suppress(FileExistsError):  # another process made it just now
                     os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            uri = f"file:{quote(str(self.path.resolve()))}?mode={'rw' if write else 'ro'}"
+            # A reader too opens for writing: it takes back what a crash left half-written.
+            uri = f"file:{quote(str(self.path.resolve()))}?mode=rw"
             with closing(sqlite3.connect(uri, uri=True, timeout=10)) as connection:
                 connection.execute("PRAGMA synchronous = EXTRA")
                 if write:
                     connection.executescript(_SCHEMA)
+                if "event" not in {row[1] for row in connection.execute(_COLUMNS)}:
+                    connection.execute("ALTER TABLE passwords ADD COLUMN event INTEGER")
                 with connection:
                     yield connection
 
@@ -72,28 +79,47 @@ class AccountStore:
         with self._connection() as connection:
             return connection.execute(query, values).fetchall() if connection else []
 
-    def _write(self, query: str, *values: object) -> None:
+    def _write(self, *queries: tuple[str, tuple[object, ...]]) -> None:
         with self._connection(write=True) as connection:
-            if connection is not None:
-                connection.execute(query, values)
+            for query, values in queries:
+                if connection is not None:
+                    connection.execute(query, values)
 
     # --- passwords -----------------------------------------------------------------------
 
-    def hashes(self, user: str, n: int) -> list[str]:
-        """Return the last `n` hashes of a person, the one in force first."""
-        query = "SELECT hash, 0, 0 FROM passwords WHERE user = ? ORDER BY n DESC LIMIT ?"
-        return [row[0] for row in self._rows(query, user, n)]
+    def hashes(self, user: str, n: int, event: int | None) -> list[str]:
+        """Return the last `n` hashes of a person up to the one that `event` set, newest first."""
+        query = (
+            "SELECT hash, 0, 0 FROM passwords WHERE user = ? AND (event <= ? OR event IS NULL) "
+            "ORDER BY n DESC LIMIT ?"
+        )
+        return [row[0] for row in self._rows(query, user, event, n)]
 
-    def add_hash(self, user: str, hashed: str) -> None:
-        """Put a hash in force, and end the logins of the person."""
-        self._write("INSERT INTO passwords (user, hash) VALUES (?, ?)", user, hashed)
-        self.drop_logins(user)
+    def in_force(self, user: str, event: int | None) -> str | None:
+        """Return the hash that `event` set, the last ``user.password_set`` of the person.
+
+        A hash that names no event is of a study that began before hashes named theirs.
+        """
+        query = (
+            "SELECT hash, 0, 0 FROM passwords WHERE user = ? AND (event = ? OR event IS NULL) "
+            "ORDER BY event IS NULL, n DESC LIMIT 1"
+        )
+        rows = self._rows(query, user, event) if event is not None else []
+        return rows[0][0] if rows else None
+
+    def add_hash(self, user: str, hashed: str, event: int) -> None:
+        """Store the hash that `event` puts in force, and end the logins of the person."""
+        self._write(
+            ("INSERT INTO passwords (user, hash, event) VALUES (?, ?, ?)", (user, hashed, event)),
+            (_DROP, (user,)),
+        )
 
     # --- logins --------------------------------------------------------------------------
 
     def keep_login(self, token: str, user: str, now: float) -> None:
         """Keep a login under the SHA-256 of its token."""
-        self._write("INSERT INTO tokens VALUES (?, ?, ?, ?)", token_digest(token), user, now, now)
+        values = (token_digest(token), user, now, now)
+        self._write(("INSERT INTO tokens VALUES (?, ?, ?, ?)", values))
 
     def login(self, token: str) -> Login | None:
         """Return the login of a token, or None."""
@@ -103,15 +129,15 @@ class AccountStore:
 
     def touch(self, token: str, now: float) -> None:
         """Say that a login was used."""
-        self._write("UPDATE tokens SET used = ? WHERE digest = ?", now, token_digest(token))
+        self._write(("UPDATE tokens SET used = ? WHERE digest = ?", (now, token_digest(token))))
 
     def drop_login(self, token: str) -> None:
         """End one login."""
-        self._write("DELETE FROM tokens WHERE digest = ?", token_digest(token))
+        self._write(("DELETE FROM tokens WHERE digest = ?", (token_digest(token),)))
 
     def drop_logins(self, user: str) -> None:
         """End all logins of a person."""
-        self._write("DELETE FROM tokens WHERE user = ?", user)
+        self._write((_DROP, (user,)))
 
     # --- sittings of a signer ------------------------------------------------------------
 
@@ -123,7 +149,7 @@ class AccountStore:
 
     def note_signed(self, sitting: str, user: str, now: float) -> None:
         """Say that the person signed in a sitting."""
-        self._write("INSERT OR REPLACE INTO sittings VALUES (?, ?, ?)", sitting, user, now)
+        self._write(("INSERT OR REPLACE INTO sittings VALUES (?, ?, ?)", (sitting, user, now)))
 
 
 def token_digest(token: str) -> str:

@@ -66,7 +66,7 @@ class PrivateFile:
             for table in append_only
             for what in ("UPDATE", "DELETE")
         )
-        with self._connection(write=True) as connection:
+        with self._connection() as connection:
             connection.executescript(tables + guards)
 
     def there(self) -> bool:
@@ -80,16 +80,17 @@ class PrivateFile:
 
     def add(self, statement: str, rows: Sequence[Values]) -> None:
         """Run a statement for each row, all or none."""
-        with self._connection(write=True) as connection:
+        with self._connection() as connection:
             connection.executemany(statement, rows)
 
     @contextmanager
-    def _connection(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+    def _connection(self) -> Iterator[sqlite3.Connection]:
         if not self.path.is_file():
             raise IntegrityError(
                 f"{self.path}: not there.", remedy="Restore it from a copy of the study."
             )
-        uri = f"file:{quote(str(self.path.resolve()))}?mode={'rw' if write else 'ro'}"
+        # A reader too opens for writing: it takes back what a crash left half-written.
+        uri = f"file:{quote(str(self.path.resolve()))}?mode=rw"
         with storage_guard(self.path), closing(sqlite3.connect(uri, uri=True)) as connection:
             connection.execute("PRAGMA synchronous = EXTRA")
             with connection:

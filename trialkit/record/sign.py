@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trialkit._canonical import canonical_json, sha256_bytes
+from trialkit._canonical import canonical_json, sha256_bytes, sync_folder
 from trialkit.errors import IntegrityError, StorageRefused, UnknownName, UsageError
 from trialkit.record.kinds import Signature
 
@@ -111,6 +111,7 @@ class KeyStore:
                 stream.flush()
                 os.fsync(stream.fileno())
             partial.rename(path)
+            sync_folder(self.folder)
         except OSError as error:
             raise StorageRefused(
                 f"{self.folder}: {error.strerror}.",

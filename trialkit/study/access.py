@@ -146,18 +146,18 @@ def _outcome(study: Study, user: str, password: str, aged: bool) -> NotAuthentic
         passed = study.clock.now() - _time(who.locked_at)
         if passed >= timedelta(minutes=rules.lockout_minutes):
             note(study, UserUnlocked(user=user, why="time"), user)
-    hashed = AccountStore(study.folder).hashes(user, 1)
+    hashed = AccountStore(study.folder).in_force(user, who.password_seq)
     if who.locked_at is not None:
         note(study, LoginFailed(user=user), user, role="none")
         return NotAuthenticated(
             f"the account of {user} is locked after {rules.max_failures} failures.",
             remedy="Wait until the lockout has passed, or ask for `trialkit users unlock`.",
         )
-    if not hashed:
+    if hashed is None:
         return NotAuthenticated(
             f"{user} has no password.", remedy=f"Set one: `trialkit users passwd {user}`."
         )
-    if not matches(hashed[0], password):
+    if not matches(hashed, password):
         note(study, LoginFailed(user=user), user, role="none")
         if who.failures >= rules.max_failures:
             note(study, UserLocked(user=user, failures=who.failures), user, role="none")

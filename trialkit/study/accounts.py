@@ -129,7 +129,7 @@ def set_password(
     """
     user = user or study.actor
     who, store = _user(study, user), AccountStore(study.folder)
-    first = not store.hashes(user, 1)
+    first = store.in_force(user, who.password_seq) is None
     own = user == study.actor and study.role != "none" and first
     if old is not None:
         check_password(study, user, old, aged=True)
@@ -143,9 +143,10 @@ def set_password(
     _check_new(study, user, new)
     hashed = hash_password(new)
     with study.batch():
-        store.add_hash(user, hashed)
         actor = user if old is not None or own else study.actor
-        return note(study, PasswordSet(user=user, temporary=actor != user), actor)
+        event = note(study, PasswordSet(user=user, temporary=actor != user), actor)
+        store.add_hash(user, hashed, event.seq)
+    return event
 
 
 def _check_new(study: Study, user: str, new: str) -> None:
@@ -155,7 +156,9 @@ def _check_new(study: Study, user: str, new: str) -> None:
             f"a password has {rules.min_length} characters or more, and not the user's name in it.",
             remedy="Use several words.",
         )
-    if any(matches(old, new) for old in AccountStore(study.folder).hashes(user, rules.remember)):
+    last = study.state.users[user].password_seq
+    earlier = AccountStore(study.folder).hashes(user, rules.remember, last)
+    if any(matches(old, new) for old in earlier):
         raise OutOfRange(
             f"this is one of the last {rules.remember} passwords of {user}.",
             remedy="Use a new one.",

@@ -11,10 +11,14 @@ TOLERANCE_S = 2.0
 
 
 class ClockWatch:
-    """Compares the two clocks at each event of this process with those at the last one."""
+    """Compares the two clocks at each event of this process with those at the last one.
+
+    `seen` is what both showed then; it is put back where events are taken back, so that the
+    step is said before the next one.
+    """
 
     def __init__(self) -> None:
-        self._seen: tuple[datetime, int] | None = None
+        self.seen: tuple[datetime, int] | None = None
 
     def look(self, clock: Clock) -> ClockStepped | None:
         """Return what to record where the wall clock went more than `TOLERANCE_S` its own way.
@@ -23,7 +27,7 @@ class ClockWatch:
         of Linux stands still meanwhile.
         """
         now, mono_ns = clock.now(), clock.monotonic_ns()
-        seen, self._seen = self._seen, (now, mono_ns)
+        seen, self.seen = self.seen, (now, mono_ns)
         if seen is None:
             return None
         by_s = (now - seen[0]).total_seconds() - (mono_ns - seen[1]) / 1e9

@@ -472,7 +472,7 @@ class Study:
         StorageRefused
             If the study is open for reading, or the disk refused.
         """
-        shared = self._shared
+        shared, seen = self._shared, self._shared.watch.seen
         try:
             with self.record.batch():
                 self.refresh()
@@ -482,6 +482,7 @@ class Study:
                 finally:
                     shared.depth -= 1
         except BaseException:
+            shared.watch.seen = seen
             if (self.state.seq, self.state.hash) != self.record.head:
                 self.state.rebuild(self.record.read())
             raise

@@ -35,7 +35,8 @@ def _accounts_required(state: StudyState, event: Event, _: dict[str, Any]) -> No
 
 def _password_set(state: StudyState, event: Event, p: dict[str, Any]) -> None:
     user = state.users[p["user"]]
-    user.password_at, user.temporary = event.at, p["temporary"]
+    user.password_at, user.password_seq = event.at, event.seq
+    user.temporary = p["temporary"]
 
 
 def _logged_in(state: StudyState, _: Event, p: dict[str, Any]) -> None:

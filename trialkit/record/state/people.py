@@ -101,6 +101,7 @@ class UserState:
     fingerprint: str | None
     sites: tuple[str, ...] = ()
     password_at: str | None = None
+    password_seq: int | None = None  # the event that set the password in force
     temporary: bool = False
     failures: int = 0  # in a row
     locked_at: str | None = None

@@ -1,0 +1,194 @@
+"""A program that kills a trial at every call by which it writes: ``kill_points.py FOLDER JSON``.
+
+It imports everything once and forks a traced child for each run of the steps of
+`conduct_steps`; the child is killed as its n-th call begins, or as it ends. Prints one JSON
+object. The settings: ``plan`` (of `PLANS`), ``calls`` (names of `tracing`), ``minimised``,
+``every`` (take one in so many), ``first`` (from which), ``server`` (the URL of a PostgreSQL
+server's databases, or none).
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import conduct_steps
+import tracing
+
+from trialkit.errors import UnknownName
+from trialkit.study import Study
+
+Tell = Callable[[str], None]
+
+
+class Place:
+    """Where the studies are: folders, and databases of a server where there is one."""
+
+    def __init__(self, folder: Path, server: str | None, *, minimised: bool) -> None:
+        self.folder, self.server, self.made = folder, server, 0
+        self.template = folder / "template"
+        self.template.mkdir()
+        conduct_steps.make(self.template, minimised=minimised, database=self.database("empty"))
+
+    def database(self, name: str, template: str = "template1") -> str | None:
+        """Make a database and return its URL, or None without a server."""
+        if self.server is None:
+            return None
+        import psycopg
+
+        with psycopg.connect(self.server.format("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE kill_{name} TEMPLATE {template}".encode())
+        return self.server.format(f"kill_{name}")
+
+    def copy(self) -> Path:
+        """Return a new copy of the study."""
+        self.made += 1
+        folder = conduct_steps.copied(self.template / "study", self.folder / f"case-{self.made}")
+        url = self.database(str(self.made), "kill_empty")
+        if url is not None:
+            toml = folder / "study.toml"
+            toml.write_text(toml.read_text().replace("kill_empty", f"kill_{self.made}"))
+        return folder
+
+    def remove(self, folder: Path) -> None:
+        """Remove a copy that nothing is wrong with."""
+        shutil.rmtree(folder.parent)
+        if self.server is not None:
+            import psycopg
+
+            number = folder.parent.name.removeprefix("case-")
+            with psycopg.connect(self.server.format("postgres"), autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE kill_{number} WITH (FORCE)".encode())
+
+
+def work(folder: Path) -> Callable[[Tell], None]:
+    """Return what a child does: open the study and take every step."""
+
+    def taken(tell: Tell) -> None:
+        with conduct_steps.opened(folder) as study:
+            conduct_steps.run(study, tell)
+        tell("done\n")
+
+    return taken
+
+
+def kill_conduct(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Kill the trial at the points that were asked for."""
+    place = Place(folder, wanted.get("server"), minimised=bool(wanted.get("minimised")))
+    plain = conduct_steps.undisturbed(place.copy())
+    names = [name for call in wanted["calls"] for name in getattr(tracing, call)]
+    gc.freeze()
+    whole = tracing.Traced(work(place.copy()), names)
+    points = Counter(whole.calls())
+    wrong = [] if whole.text.endswith("done\n") else [f"undisturbed: {whole.text[-2000:]}"]
+    kills: Counter[str] = Counter()
+    cases = [(n, after) for n in range(1, points.total() + 1) for after in (False, True)]
+    for n, after in cases[wanted.get("first", 0) :: wanted.get("every", 1)]:
+        case = place.copy()
+        child = tracing.Traced(work(case), names)
+        call = tracing.run_to(child, n, after=after)
+        where = f"{'after' if after else 'before'} {call} {n}"
+        if "error" in child.text or not child.killed:
+            wrong.append(f"{where}: not killed: {child.text[-2000:]}")
+            continue
+        kills[f"{'after' if after else 'before'} {call}"] += 1
+        found = conduct_steps.wrong_after(
+            case, plain, child.text, minimised=bool(wanted.get("minimised"))
+        )
+        wrong += [f"{where}: {what}" for what in found]
+        if not found:
+            place.remove(case)
+        if len(wrong) > 20:
+            break
+    return {"points": points, "kills": kills, "wrong": wrong}
+
+
+def kill_in_turn(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Kill each step of one study at each of its calls, until nothing of it is left to kill.
+
+    What was not committed leaves no trace, so each step is tried again and killed one call
+    later, until its commit is through; then comes the next step.
+    """
+    place = Place(folder, wanted.get("server"), minimised=bool(wanted.get("minimised")))
+    names = [name for call in wanted["calls"] for name in getattr(tracing, call)]
+    case, wrong, at = place.copy(), list[str](), 0
+    gc.freeze()
+    idle = tracing.Traced(step_of(case, None), names)
+    begin = len(list(idle.calls()))
+    kills: Counter[str] = Counter()
+    n = max(1, begin - wanted.get("ahead", 0))
+    while at < len(conduct_steps.steps()) and len(wrong) < 5:
+        with conduct_steps.opened(case, at) as study:
+            before = study.state.seq
+        child = tracing.Traced(step_of(case, at), names)
+        call = tracing.run_to(child, n, after=True)
+        where = f"step {at}, after {call} {n - begin}"
+        kills[f"after {call}"] += child.killed
+        found, seq = conduct_steps.wrong_now(case, child.text)
+        wrong += [f"{where}: {what}" for what in found]
+        if "error" in child.text or (not child.killed and seq == before):
+            wrong.append(f"{where}: {child.text[-2000:]}")
+        done = seq - before >= conduct_steps.LEAST.get(at, 1)
+        at, n = (at + 1, begin) if done or not child.killed else (at, n + 1)
+    wrong += conduct_steps.wrong_at_end(case)
+    return {"kills": kills, "wrong": wrong}
+
+
+def step_of(folder: Path, at: int | None) -> Callable[[Tell], None]:
+    """Return what a child does: open the study and take one step, or none."""
+
+    def taken(tell: Tell) -> None:
+        with conduct_steps.opened(folder, at or 0) as study:
+            if at is not None:
+                conduct_steps.run(study, tell, at, at + 1)
+
+    return taken
+
+
+def kill_creation(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Kill a study while it is made: afterwards it is no study yet, or a whole one."""
+    names = [name for call in wanted["calls"] for name in getattr(tracing, call)]
+    wrong: list[str] = []
+    kills: Counter[str] = Counter()
+
+    def making(at: Path) -> Callable[[Tell], None]:
+        at.mkdir()
+        return lambda tell: (conduct_steps.make(at), tell("done\n"))[1]
+
+    whole = tracing.Traced(making(folder / "whole"), names)
+    points = Counter(whole.calls())
+    for n in range(1, points.total() + 1):
+        at = folder / f"case-{n}"
+        child = tracing.Traced(making(at), names)
+        kills[f"before {tracing.run_to(child, n)}"] += 1
+        try:
+            with Study.open(at / "study") as study:
+                if not study.status().chain_ok or study.state.seq < 2:
+                    wrong.append(f"{n}: half a study")
+        except UnknownName:
+            if "done" in child.text or (at / "study" / "study.toml").exists():
+                wrong.append(f"{n}: no study")
+    return {"points": points, "kills": kills, "wrong": wrong}
+
+
+PLANS = {"points": kill_conduct, "in turn": kill_in_turn, "creation": kill_creation}
+
+
+def main(folder: Path, wanted: dict[str, Any]) -> None:
+    """Run and print what came of it."""
+    begin, cpu = time.monotonic(), time.process_time()
+    found = PLANS[wanted["plan"]](folder, wanted)
+    found["seconds"] = round(time.monotonic() - begin, 1)
+    found["cpu"] = round(time.process_time() - cpu, 1)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]))
