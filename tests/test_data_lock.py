@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pandas.testing import assert_frame_equal
 from small_study import enrolled, make_study, randomised
 
+from trialkit.data.collect import collect
 from trialkit.errors import (
     DataLocked,
     Duplicate,
@@ -16,7 +18,16 @@ from trialkit.errors import (
     UnknownName,
     UsageError,
 )
-from trialkit.participants import assess, correct, enrol, hold_visit, miss_visit, randomise
+from trialkit.participants import (
+    assess,
+    correct,
+    enrol,
+    hold_visit,
+    miss_visit,
+    randomise,
+    report_ae,
+    update_ae,
+)
 from trialkit.record.kinds import DeviationRaised
 from trialkit.record.state import SessionState, StudyState
 from trialkit.study import Study
@@ -72,6 +83,30 @@ def test_a_lock_refuses_every_entry_by_everybody(study: Study) -> None:
     assert head is not None
     assert head.size == event.seq
     assert study.state.data_lock is not None
+
+
+def test_safety_reports_go_on_and_stay_out_of_locked_tables(study: Study) -> None:
+    usubjid = randomised(study)
+    ivan, dora = study.as_user("ivan"), study.as_user("dora")
+    first = report_ae(ivan, usubjid, term="Fall", category="fall", day=3, severity="mild")
+    before = collect(study)["AE"]
+    assert list(before["AESEQ"]) == [1]
+    lock_data(dora, reason="last visit is in")
+    report_ae(
+        ivan, usubjid, term="Stroke", category="nervous", day=9, severity="severe", serious=True,
+        criterion="hospitalisation",
+    )  # fmt: skip
+    update_ae(ivan, usubjid, first.payload["ae"], changes={"severity": "severe"}, reason="x")
+    assert_frame_equal(collect(study)["AE"], before)
+    assert "2 safety reports since, not in the tables" in lock_text(study.state)
+    assert study.state.participants[usubjid].adverse_events == 2
+    asked = request_unlock(dora, reason="take the safety reports in")
+    approve_unlock(ivan, asked.payload["request"])
+    after = collect(study)["AE"]
+    assert len(after) == 2
+    assert list(after["AESEV"]).count("SEVERE") == 2
+    lock_data(dora, reason="again")
+    assert_frame_equal(collect(study)["AE"], after)
 
 
 def test_unlocking_takes_two_people_and_a_reason(study: Study) -> None:

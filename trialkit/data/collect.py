@@ -96,6 +96,8 @@ class _Collector:
             k.TrainingDiscontinued,
             k.ParticipantWithdrawn,
             k.DeviationRaised,
+            k.DataLockSet,
+            k.DataLockLifted,
             k.SessionOpened,
             k.SessionClosed,
             k.SessionConventional,
@@ -116,6 +118,8 @@ class _Collector:
         self._rows: dict[str, list[Row]] = {name: [] for name in schema.DOMAINS}
         self._assessments = Assessments()
         self._reports = Reports(self._labels)
+        self._locked = False
+        self._late: list[tuple[Event, Any]] = []
         self._exposure = Exposure()
         self._handlers: dict[type[k.Payload], Callable[[Event, Any], None]] = {
             k.StudyCreated: self._created,
@@ -132,11 +136,13 @@ class _Collector:
             k.AssessmentCorrected: self._assessments.correct,
             k.DiaryReturned: self._reports.diary,
             k.DiaryCorrected: self._reports.diary_corrected,
-            k.AdverseEventReported: self._reports.adverse,
-            k.AdverseEventUpdated: self._reports.adverse_updated,
+            k.AdverseEventReported: self._safety,
+            k.AdverseEventUpdated: self._safety,
             k.TrainingDiscontinued: self._left,
             k.ParticipantWithdrawn: self._left,
             k.DeviationRaised: self._deviation,
+            k.DataLockSet: self._data_locked,
+            k.DataLockLifted: self._data_unlocked,
             k.SessionOpened: self._exposure.opened,
             k.SessionClosed: self._exposure.closed,
             k.SessionConventional: self._exposure.conventional,
@@ -152,6 +158,23 @@ class _Collector:
 
     def _created(self, _: Event, payload: k.StudyCreated) -> None:
         self._study = payload.study_id
+
+    def _safety(self, event: Event, payload: Any) -> None:
+        """Take a report of an adverse event or its follow-up; under a data lock it waits."""
+        if self._locked:
+            self._late.append((event, payload))
+        elif isinstance(payload, k.AdverseEventReported):
+            self._reports.adverse(event, payload)
+        else:
+            self._reports.adverse_updated(event, payload)
+
+    def _data_locked(self, _: Event, __: k.DataLockSet) -> None:
+        self._locked = True
+
+    def _data_unlocked(self, _: Event, __: k.DataLockLifted) -> None:
+        self._locked = False
+        while self._late:
+            self._safety(*self._late.pop(0))
 
     def _enrolled(self, event: Event, payload: k.ParticipantEnrolled) -> None:
         given = dict(payload.attributes)

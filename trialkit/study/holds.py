@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from trialkit.record.kinds import Payload
+from trialkit.record.kinds import AdverseEventReported, AdverseEventUpdated, Payload
 from trialkit.record.roles import enters_data
 from trialkit.record.state import StudyState
 
 
+#: Reports and follow-up of adverse events. While the data are locked they stay out of the tables.
+SAFETY = frozenset({AdverseEventReported.kind, AdverseEventUpdated.kind})
+
+
 def held_back(state: StudyState, payload: Payload, subject: str | None) -> tuple[str, str] | None:
-    """Return why an event may not be written now and what to do, or None where it may."""
-    if not enters_data(payload.kind):
+    """Return why an event may not be written now and what to do, or None where it may.
+
+    Reports of adverse events are never held back: their clock runs on after the lock.
+    """
+    if not enters_data(payload.kind) or payload.kind in SAFETY:
         return None
     if state.data_lock is not None:
         lock = state.data_lock
@@ -39,7 +46,9 @@ def lock_text(state: StudyState) -> str:
     before = f"; unlocked {undone} time{'s' if undone > 1 else ''}" if undone else ""
     if (lock := state.data_lock) is not None:
         asked = f"; {lock.asked_by} asks to unlock them" if lock.request else ""
-        return f"locked at event {lock.seq}, {lock.at}, by {lock.by}: {lock.reason}{before}{asked}"
+        late = f"; {lock.late} safety reports since, not in the tables" if lock.late else ""
+        since = f"locked at event {lock.seq}, {lock.at}, by {lock.by}: {lock.reason}"
+        return f"{since}{before}{asked}{late}"
     if state.frozen:
         what = "; ".join(sorted(scope_text(*scope) for scope in state.frozen))
         return f"not locked, frozen: {what}{before}"

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class DataLock:
-    """All data are locked; `request`, `asked_by` and `asked_why` are of a wish to unlock them."""
+    """All data are locked; `request`, `asked_by` and `asked_why` are of a wish to unlock them.
+
+    `late` counts reports of adverse events, and their follow-up, since the lock.
+    """
 
     seq: int
     by: str
@@ -25,6 +28,7 @@ class DataLock:
     request: str | None = None
     asked_by: str | None = None
     asked_why: str | None = None
+    late: int = 0
 
 
 def _accounts_required(state: StudyState, event: Event, _: dict[str, Any]) -> None:

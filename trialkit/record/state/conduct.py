@@ -133,6 +133,7 @@ def _diary_corrected(state: StudyState, event: Event, p: dict[str, Any]) -> None
 
 def _adverse(state: StudyState, event: Event, p: dict[str, Any]) -> None:
     who = state.participants[str(event.subject)]
+    _count_late(state)
     facts = AdverseEventReported.model_validate(p)
     ae = facts.ae or next_ae(who, harm=facts.harm)
     who.reports[ae] = AdverseEventState(
@@ -140,7 +141,13 @@ def _adverse(state: StudyState, event: Event, p: dict[str, Any]) -> None:
     )
 
 
+def _count_late(state: StudyState) -> None:
+    if state.data_lock is not None:
+        state.data_lock.late += 1
+
+
 def _adverse_updated(state: StudyState, event: Event, p: dict[str, Any]) -> None:
+    _count_late(state)
     ae = state.participants[str(event.subject)].reports[p["ae"]]
     before, aware = classify(ae.facts), ae.aware_at
     ae.facts = AdverseEventReported.model_validate(ae.facts.model_dump() | p["changes"])
