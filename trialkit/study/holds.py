@@ -6,7 +6,6 @@ from trialkit.record.kinds import AdverseEventReported, AdverseEventUpdated, Pay
 from trialkit.record.roles import enters_data
 from trialkit.record.state import StudyState
 
-
 #: Reports and follow-up of adverse events. While the data are locked they stay out of the tables.
 SAFETY = frozenset({AdverseEventReported.kind, AdverseEventUpdated.kind})
 
