@@ -78,10 +78,10 @@ def test_a_head_is_signed_kept_and_compared(run: Run, tmp_path: Path) -> None:
 
 
 def test_whoever_has_no_key_signs_nothing(run: Run) -> None:
-    (Path(os.environ["TRIALKIT_KEYS"]) / "theo.pem").unlink()
-    status, out, _ = run("head", "--sign", "--as", "theo")
+    (Path(os.environ["TRIALKIT_KEYS"]) / "ivan.pem").unlink()
+    status, out, _ = run("head", "--sign", "--as", "ivan")
     assert (status, "unsigned" in out) == (0, True)
-    assert told(run, "verify")["signed"] == 0
+    assert told(run, "verify", "--counts")["signed"] == 0
 
 
 def test_proofs_are_checked_without_the_study(run: Run, tmp_path: Path) -> None:
@@ -118,14 +118,49 @@ def test_the_export_is_whole_and_rebuilds_the_state(run: Run, tmp_path: Path) ->
     data = told(run, "export", path)
     assert data["readable"] == str(tmp_path / "trail.html")
     with Study.open(tmp_path / "study", write=False) as study:
-        rebuilt = StudyState(read_export(path))
-        assert vars(rebuilt) == vars(study.state)
-        assert data["events"] == study.state.seq
+        then = StudyState(e for e in study.record.read() if e.seq <= data["events"])
+        assert vars(StudyState(read_export(path))) == vars(then)
+        (last,) = study.record.read(after=data["events"])
+        assert (last.kind, last.payload["size"]) == ("record.exported", data["events"])
     page = (tmp_path / "trail.html").read_text(encoding="utf-8")
     assert page.count("<tr><td>") == data["events"]
     assert told(run, "verify", "--against", path)["compared"]
     table = tmp_path / "trail.csv"
     assert told(run, "export", path, "--readable", table)["readable"] == str(table)
-    assert table.read_text().count("\n") == data["events"] + 1
+    assert table.read_text().count("\n") == data["events"] + 2  # the first export, and the head
     status, _, err = run("export", path, "--readable", tmp_path / "trail.docx")
     assert (status, "not .html" in err) == (2, True)
+
+
+def test_an_export_is_checked_without_the_study(run: Run, tmp_path: Path) -> None:
+    kept, path = tmp_path / "head.json", tmp_path / "trail.jsonl"
+    told(run, "head", "--sign", "--out", kept)
+    told(run, "export", path)
+    shutil.rmtree(tmp_path / "study")
+    report = told(run, "verify", path, "--against", kept)
+    assert (report["n"], len(report["compared"])) == (12, 1)
+    lines = path.read_bytes().splitlines(keepends=True)
+    for damaged in (
+        [*lines[:3], lines[3].replace(b"user.added", b"user.addeb"), *lines[4:]],
+        [*lines[:3], b"no json\n", *lines[4:]],
+        [*lines[:3], *lines[4:]],
+    ):
+        path.write_bytes(b"".join(damaged))
+        status, out, _ = run("verify", path)
+        assert (status, "event 4: " in out) == (4, True)
+    assert run("verify", tmp_path / "none.jsonl")[0] == 2
+
+
+def test_only_who_may_see_allocations_is_told_how_many_events_there_are(run: Run) -> None:
+    told(run, "head", "--sign")
+    assert set(told(run, "verify", "--as", "asta")) == {
+        "ok",
+        "head",
+        "root",
+        "findings",
+        "has_head",
+    }
+    for words in (("--counts",), ("--against", f"500={'0' * 64}"), ("--anchor", f"5={'0' * 64}")):
+        status, out, err = run("verify", *words, "--as", "asta")
+        assert (status, out, "asta (assessor) may not see allocation" in err) == (5, "", True)
+    assert told(run, "verify", "--counts", "--as", "theo")["n"] == 11 + 1 + 3

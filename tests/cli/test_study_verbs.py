@@ -202,7 +202,7 @@ def test_refusals_say_what_to_do(
 
 
 def test_record_verify_and_export(begun: Run, tmp_path: Path) -> None:
-    status, out, _ = begun("record", "verify", "--json")
+    status, out, _ = begun("record", "verify", "--counts", "--json")
     report: dict[str, Any] = json.loads(out)
     assert (status, report["ok"], report["findings"]) == (0, True, [])
     assert (report["n"], report["head"]) == head(tmp_path)
@@ -210,8 +210,8 @@ def test_record_verify_and_export(begun: Run, tmp_path: Path) -> None:
     assert begun("record", "verify", "--anchor", anchor)[0] == 0
     assert begun("record", "verify", "--anchor", f"{report['n']}={'0' * 64}")[0] == 4
     assert begun("record", "verify", "--anchor", "last=x")[0] == 2
-    status, out, _ = begun("record", "export", tmp_path / "record.jsonl")
-    assert (status, report["head"] in out) == (0, True)
+    status, out, _ = begun("record", "export", tmp_path / "record.jsonl", "--as", "olga")
+    assert (status, f"{report['n']} events" in out, report["root"] in out) == (0, True, True)
     with closing(sqlite3.connect(tmp_path / "s/study.db")) as raw, raw:
         raw.execute("DROP TRIGGER events_no_update")
         raw.execute("UPDATE events SET body = replace(body, '1.0', '2.0') WHERE seq = 10")

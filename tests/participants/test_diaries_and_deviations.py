@@ -60,7 +60,8 @@ def test_a_diary_is_corrected(study: Study) -> None:
         ({"to_day": 3}, OutOfRange, "outside days"),
         ({"entries": [{"day": 4, "grade": 5}]}, OutOfRange, "grades"),
         ({"from_day": -1}, OutOfRange, "are not days"),
-        ({"returned": 1}, OutOfOrder, "no diary"),
+        ({"returned": 1}, OutOfOrder, "no returned diary"),
+        ({"returned": "R03"}, OutOfOrder, "R03 is no returned diary"),
         ({"to_day": 19, "reason": " "}, UsageError, "reason"),
     ):
         with pytest.raises(error, match=text):
@@ -68,7 +69,7 @@ def test_a_diary_is_corrected(study: Study) -> None:
     with pytest.raises(NotPermitted):
         correct_diary(study.as_user("theo"), who, returned=first, to_day=19, reason="x")
     withdraw(study, who, day=45, code="MOVED")
-    correct_diary(study, who, returned=first, entries=[], reason="it was another person")
+    correct_diary(study, who, returned="R01", entries=[], reason="it was another person")
     assert study.participant(who).diary_entries == 0
 
 

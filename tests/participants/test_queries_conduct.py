@@ -71,7 +71,9 @@ def test_the_life_of_a_query(study: Study) -> None:
         asta, who, visit="BL", instrument="10MWT", items={"C1_S": 21.0}, reason="misread"
     )
     (row,) = list_queries(dana)
-    assert (row.status, row.corrections) == ("answered", (event.seq,))  # linked, and not closed
+    assert (row.status, row.corrected) == ("answered", 1)  # linked, and not closed
+    assert row.corrections == ()  # mona is blinded
+    assert list_queries(study.as_user("ivan"))[0].corrections == (event.seq,)
     with pytest.raises(NotPermitted):
         close_query(asta, raised, reason="done")
     close_query(dana, raised, reason="corrected")
@@ -111,7 +113,8 @@ def test_a_correction_of_another_item_is_not_linked(study: Study) -> None:
         raise_query(mona, who, text="?", visit="BL", instrument="10MWT", item=item)
     raise_query(mona, who, text="?", visit="BL", instrument="ABC")
     event = correct(asta, who, visit="BL", instrument="10MWT", items={"C1_S": 9.0}, reason="typo")
-    assert [row.corrections for row in list_queries(mona)] == [(event.seq,), (), ()]
+    assert [row.corrected for row in list_queries(mona)] == [1, 0, 0]
+    assert list_queries(study)[0].corrections == (event.seq,)
 
 
 def test_what_a_query_may_be_about(study: Study) -> None:

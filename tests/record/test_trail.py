@@ -10,7 +10,6 @@ import pytest
 from kept_record import START
 
 from trialkit._clock import SimulatedClock
-from trialkit.errors import StorageRefused, UsageError
 from trialkit.record import Record
 from trialkit.record.kinds import (
     AssessmentCorrected,
@@ -18,7 +17,7 @@ from trialkit.record.kinds import (
     ParticipantConsented,
     StudyCreated,
 )
-from trialkit.record.trail import COLUMNS, trail, write_readable
+from trialkit.record.trail import COLUMNS, readable, trail
 
 
 @pytest.fixture
@@ -68,9 +67,13 @@ def test_the_value_before_is_shown_with_its_event(record: Record) -> None:
     assert found[4:] == ["", "", "event 5: version=1"]
 
 
+def written(record: Record, path: Path) -> Path:
+    path.write_bytes(b"".join(readable(record, path, *record.head)))
+    return path
+
+
 def test_the_page_shows_text_as_text(record: Record, tmp_path: Path) -> None:
-    write_readable(record, tmp_path / "t.html")
-    page = (tmp_path / "t.html").read_text(encoding="utf-8")
+    page = written(record, tmp_path / "t.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;T&lt;/b&gt;" in page
     assert "<b>" not in page
     assert "src=" not in page
@@ -78,16 +81,15 @@ def test_the_page_shows_text_as_text(record: Record, tmp_path: Path) -> None:
 
 
 def test_the_table_runs_no_formula(record: Record, tmp_path: Path) -> None:
-    write_readable(record, tmp_path / "t.csv")
-    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as stream:
+    path = written(record, tmp_path / "t.csv")
+    with path.open(newline="", encoding="utf-8") as stream:
         read = list(csv.DictReader(stream))
     assert len(read) == 7
     assert read[2]["reason"] == "'=misread"
     assert read[2]["replaced"] == "event 2: items.A=1; scores.P=3.5"
 
 
-def test_refusals(record: Record, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"not [.]html"):
-        write_readable(record, tmp_path / "t.xlsx")
-    with pytest.raises(StorageRefused):
-        write_readable(record, tmp_path / "none" / "t.csv")
+def test_an_earlier_moment(record: Record, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"".join(readable(record, path, 3, "")))
+    assert path.read_text().count("\n") == 4

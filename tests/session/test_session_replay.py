@@ -228,7 +228,9 @@ def test_the_verb(make_study: Callable[..., Study]) -> None:
     study.close()
 
     def call(*arguments: str) -> Any:
-        return CliRunner().invoke(app, ["replay", *arguments, "--study", str(study.folder)])
+        return CliRunner().invoke(
+            app, ["replay", *arguments, "--as", "owner", "--study", str(study.folder)]
+        )
 
     done = call(S01)
     assert done.exit_code == 0, done.output

@@ -29,6 +29,7 @@ from trialkit.evidence import verify_package
 from trialkit.record.sealing import open_sealed
 from trialkit.session import recover
 from trialkit.simulate.frames import Setting, frames, people, subjects
+from trialkit.simulate.trial import OWNER
 from trialkit.simulate.worlds import WORLDS
 from trialkit.study import Study
 
@@ -107,7 +108,7 @@ def test_full_rate_sessions_are_as_many_as_asked(study: Study) -> None:
 
 
 def test_every_session_replays_identically(done: tuple[Path, dict[str, Any]], study: Study) -> None:
-    where = ["--study", str(done[0] / "study"), "--json"]
+    where = ["--study", str(done[0] / "study"), "--as", OWNER, "--json"]
     result = CliRunner().invoke(app, ["replay", "--all", *where])
     assert result.exit_code == 0, result.output
     replayed = json.loads(result.stdout)["replayed"]

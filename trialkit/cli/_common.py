@@ -36,10 +36,17 @@ def emit(data: dict[str, Any], text: str, *, as_json: bool) -> None:
         sys.stdout.write(text.rstrip("\n") + "\n")
 
 
+#: Fields of payloads that are numbers of events.
+_NUMBERS = frozenset({"seq", "upto", "returned", "upto_seq"})
+
+
 def show_event(event: Event, text: str, as_json: bool, **more: Any) -> None:
-    """Print an event that a verb appended: `text` for people, with the event's number."""
+    """Print an event that a verb appended: `text` for people, with the event's number.
+
+    A role that may not see allocations is told no numbers of events: a session on a device takes
+    more of them than one without.
+    """
     data = {
-        "seq": event.seq,
         "kind": event.kind,
         "subject": event.subject,
         "at": event.at,
@@ -47,7 +54,18 @@ def show_event(event: Event, text: str, as_json: bool, **more: Any) -> None:
         "payload": event.payload,
         **more,
     }
-    emit(data, f"{text} (event {event.seq})", as_json=as_json)
+    if counts_events(event.role):
+        emit(data | {"seq": event.seq}, f"{text} (event {event.seq})", as_json=as_json)
+        return
+    data["payload"] = {k: v for k, v in event.payload.items() if k not in _NUMBERS}
+    emit(data, text, as_json=as_json)
+
+
+def counts_events(role: str) -> bool:
+    """Return True where people in `role` may be told numbers of events."""
+    from trialkit.record.roles import permissions_of
+
+    return "see_allocation" in permissions_of(role)
 
 
 def fail(error: TrialkitError, *, as_json: bool) -> int:

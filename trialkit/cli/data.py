@@ -123,7 +123,7 @@ def export_session(
     from trialkit.exchange import export_session as export
     from trialkit.study import Study
 
-    with Study.open(study, actor=user, write=False) as opened:
+    with Study.open(study, actor=user) as opened:
         done = export(opened, session, format=format_, out=out)
     lines = [f"{session} as {format_}: {len(done.files)} file(s) in {done.folder}"]
     if done.left_out:

@@ -30,8 +30,10 @@ def diary(
         typer.Option("--entry", help="An event: DAY, or DAY:GRADE (1 near-fall ... 4 admission)."),
     ] = None,
     correct: Annotated[
-        int | None,
-        typer.Option("--correct", help="Correct the diary of this event; needs --reason."),
+        str | None,
+        typer.Option(
+            "--correct", help="Correct this diary, by its name (R01) or event; needs --reason."
+        ),
     ] = None,
     no_entries: Annotated[
         bool, typer.Option("--no-entries", help="With --correct: take all entries away.")
@@ -52,7 +54,7 @@ def diary(
             event = participants.correct_diary(
                 opened,
                 usubjid,
-                returned=correct,
+                returned=int(correct) if correct.isdecimal() else correct,
                 reason=reason or "",
                 from_day=from_day,
                 to_day=to_day,
@@ -68,11 +70,13 @@ def diary(
                 opened, usubjid, diary=diary, from_day=from_day, to_day=to_day, entries=listed
             )
         summary = participants.summarise_diary(opened, usubjid, event.payload["diary"])
-    p = event.payload
+        p = event.payload
+        name = participants.return_name(opened.participant(usubjid), p.get("returned", event.seq))
     n = len(p["entries"])
-    text = f"{p['diary']} diary of {usubjid}, day {p['from_day']} to {p['to_day']}: {n} entries"
+    days = f"day {p['from_day']} to {p['to_day']}"
+    text = f"{p['diary']} diary {name} of {usubjid}, {days}: {n} entries"
     rate = None if summary.rate_per_year is None else round(summary.rate_per_year, 3)
-    show_event(event, text, as_json, summary={**vars(summary), "rate_per_year": rate})
+    show_event(event, text, as_json, name=name, summary={**vars(summary), "rate_per_year": rate})
 
 
 def _entry(text: str) -> dict[str, int | None]:

@@ -75,6 +75,7 @@ def _trace(app: typer.Typer) -> None:
         package: Annotated[
             Path | None, typer.Option(help="An evidence package, instead of a study.")
         ] = None,
+        user: UserOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Walk from a number to its plan, rows, events and signatures."""
@@ -85,7 +86,7 @@ def _trace(app: typer.Typer) -> None:
         if package is not None:
             found = walk(package, result_id)
         elif study is not None:
-            with Study.open(study, write=False) as opened:
+            with Study.open(study, actor=user, write=False) as opened:
                 found = walk(opened, result_id)
         else:
             raise UsageError("no study was given.", remedy="Give --study or --package.")

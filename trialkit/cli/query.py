@@ -140,12 +140,18 @@ def reopen(
     show_event(event, f"{query} reopened: {reason}", as_json)
 
 
+def _corrected(row: QueryRow) -> str:
+    if row.corrections:
+        return f"  (corrected: event {', '.join(map(str, row.corrections))})"
+    return f"  (corrected {row.corrected} times)" if row.corrected else ""
+
+
 def _show(rows: list[QueryRow], as_json: bool) -> None:
     from trialkit.participants.queries import as_dict
 
     lines = [
         f"{row.query}  {row.status}  {row.age_days:.0f} d  {row.usubjid or '-'}  {row.text}"
-        + (f"  (corrected: event {', '.join(map(str, row.corrections))})" * bool(row.corrections))
+        f"{_corrected(row)}"
         for row in rows
     ]
     data = [as_dict(row) for row in rows]

@@ -13,6 +13,7 @@ from trialkit.cli._common import JsonOption, StudyOption, UserOption, emit
 
 if TYPE_CHECKING:
     from trialkit.record import Record
+    from trialkit.record.verification import RecordReport
 
 OutOption = Annotated[Path | None, typer.Option("--out", help="Write it to this file.")]
 
@@ -41,7 +42,13 @@ def _reading(study: Path) -> Iterator[Record]:
 
 
 def verify(
-    study: StudyOption,
+    export: Annotated[
+        Path | None, typer.Argument(help="An export to check, instead of a study.")
+    ] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option("--study", "-s", envvar="TRIALKIT_STUDY", help="The study folder."),
+    ] = None,
     anchors: Annotated[
         list[str] | None,
         typer.Option("--anchor", help="SEQ=HASH of an event, noted elsewhere; repeatable."),
@@ -53,19 +60,64 @@ def verify(
             help="What was kept elsewhere: a head's file, an export, or SIZE=ROOT; repeatable.",
         ),
     ] = None,
+    counts: Annotated[
+        bool, typer.Option("--counts", help="Say how many events and heads there are.")
+    ] = False,
+    user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every event and every head; exit status 4 and the place where it was altered."""
-    from trialkit.errors import ChainBroken
-    from trialkit.record.verification import read_kept, verify_record
+    """Check every event and every head; exit status 4 and the place where it was altered.
+
+    Anybody may check the record of a study. How many events it has tells how sessions went: only
+    whoever may see allocations asks for counts, or compares it with what was kept elsewhere.
+    """
+    from trialkit.errors import ChainBroken, UsageError
+    from trialkit.record.verification import export_rows, read_kept, verify_record, verify_rows
 
     known = dict(_anchor(text) for text in anchors or [])
     kept = [read_kept(text) for text in against or []]
-    with _reading(study) as record:
-        report = verify_record(record, anchors=known, against=kept)
-    emit(report.to_dict(), str(report), as_json=as_json)
+    if export is not None:
+        report = verify_rows(export_rows(export), anchors=known, against=kept)
+    elif study is None:
+        raise UsageError("what is to be checked?", remedy="Give an export, or --study.")
+    else:
+        counted = counts or bool(known) or bool(kept)
+        if counted:
+            _require_sight(study, user)
+        with _reading(study) as record:
+            report = verify_record(record, anchors=known, against=kept)
+    if export is not None or counted:
+        data, text = report.to_dict(), str(report)
+    else:
+        data, text = _uncounted(report)
+    emit(data, text, as_json=as_json)
     if not report.ok:
         raise typer.Exit(ChainBroken.exit_status)
+
+
+def _require_sight(study: Path, user: str | None) -> None:
+    """Refuse whoever may not see allocations; a record that was altered has nobody to ask."""
+    from trialkit.errors import IntegrityError
+    from trialkit.study import Study
+
+    try:
+        with Study.open(study, actor=user, write=False) as opened:
+            opened.require("see_allocation", command="record_verify")
+    except IntegrityError:
+        return
+
+
+def _uncounted(report: RecordReport) -> tuple[dict[str, Any], str]:
+    """Return what anybody may be told of a record: whether it holds, and where it does not."""
+    found = report.to_dict()
+    data = {name: found[name] for name in ("ok", "head", "root", "findings")}
+    data["has_head"] = report.newest is not None
+    state = "intact" if report.ok else f"NOT INTACT ({len(report.findings)} findings)"
+    lines = [*map(str, report.findings), f"{state}, last event {report.head}"]
+    lines.append(f"Merkle root {report.root}")
+    if report.newest is None:
+        lines.append("no head is signed yet: a cut at the end or a fork could not be shown")
+    return data, "\n".join(lines)
 
 
 def _anchor(text: str) -> tuple[int, str]:
@@ -86,19 +138,13 @@ def head(
     user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the newest Merkle head of the record, to be kept elsewhere."""
-    from trialkit.record.heads import head_text, newest_head
-    from trialkit.record.kinds import HeadSigned
+    """Show the newest Merkle head of the record, to be kept elsewhere; this is an event."""
     from trialkit.record.verification import head_facts
     from trialkit.study import Study
-    from trialkit.study.heads import sign_head
+    from trialkit.study.exports import export_head
 
-    if sign:
-        with Study.open(study, actor=user) as opened:
-            found = HeadSigned.model_validate(sign_head(opened).payload)
-    else:
-        with _reading(study) as record:
-            found = newest_head(record)
+    with Study.open(study, actor=user) as opened:
+        found = export_head(opened, out, sign=sign)
     facts = head_facts(found)
     by = f"signed by {facts['signer']}, key {facts['fingerprint']}"
     text = (
@@ -106,17 +152,7 @@ def head(
         f"last event  {found.chain}\n"
         f"{by if found.signature else 'unsigned: whoever acted has no key here'}"
     )
-    _write(out, head_text(found))
     emit(facts | {"file": str(out) if out else None}, text, as_json=as_json)
-
-
-def _write(path: Path | None, text: str) -> None:
-    from trialkit._canonical import write_durably
-    from trialkit.record.storage import storage_guard
-
-    if path is not None:
-        with storage_guard(str(path)):
-            write_durably(path, text.encode())
 
 
 def proof(
@@ -127,21 +163,17 @@ def proof(
         typer.Option("--since", help="An earlier head's file: prove that the record continues it."),
     ] = None,
     out: OutOption = None,
+    user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Prove that an event is in the newest head, or that this continues an earlier head."""
-    from trialkit.errors import UsageError
     from trialkit.record.heads import read_head, read_json
-    from trialkit.record.proofs import prove_continuation, prove_event
+    from trialkit.study import Study
+    from trialkit.study.exports import export_proof
 
-    if (seq is None) == (since is None):
-        raise UsageError("what is to be proved?", remedy="Give the number of an event, or --since.")
-    with _reading(study) as record:
-        if since is not None:
-            made = prove_continuation(record, read_head(read_json(since), str(since)))
-        else:
-            made = prove_event(record, seq or 0)
-    _write(out, made.text())
+    first = read_head(read_json(since), str(since)) if since is not None else None
+    with Study.open(study, actor=user) as opened:
+        made = export_proof(opened, out, seq=seq, since=first)
     data = {
         "proves": made.proves,
         "size": made.head.size,
@@ -191,16 +223,16 @@ def export(
         Path | None,
         typer.Option("--readable", help="The form for people, .html or .csv; default: OUT.html."),
     ] = None,
+    user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the whole audit trail, for programs (JSON lines) and for people (HTML or CSV)."""
-    from trialkit.record.trail import write_readable
+    from trialkit.study import Study
+    from trialkit.study.exports import export_record
 
     shown = readable or path.with_suffix(".html")
-    with _reading(study) as record:
-        write_readable(record, shown)
-        record.export(path)
-        seq, digest = record.head
-    data: dict[str, Any] = {"file": str(path), "readable": str(shown), "events": seq}
-    text = f"{seq} events to {path} and, for people, {shown}; head {digest}"
-    emit(data | {"head": digest}, text, as_json=as_json)
+    with Study.open(study, actor=user) as opened:
+        given = export_record(opened, path, readable_path=shown).payload
+    data: dict[str, Any] = {"file": str(path), "readable": str(shown), "events": given["size"]}
+    text = f"{given['size']} events to {path} and, for people, {shown}; root {given['root']}"
+    emit(data | {"root": given["root"], "sha256": given["files"]}, text, as_json=as_json)

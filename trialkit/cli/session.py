@@ -110,6 +110,7 @@ def replay_verb(
     study: StudyOption,
     session: Annotated[str | None, typer.Argument(help="Id of a session.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every session on a device.")] = False,
+    user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Obtain every decision of a session again from its inputs, and compare."""
@@ -121,7 +122,7 @@ def replay_verb(
             "which session?" if session is None else "a session and --all.",
             remedy="Give either the id of a session or --all.",
         )
-    with Study.open(study, write=False) as opened:
+    with Study.open(study, actor=user, write=False) as opened:
         names = device_sessions(opened) if session is None else [session]
         found = [_replayed(opened, name) for name in names]
     good = sum(bool(one.get("same")) for one, _ in found)

@@ -76,12 +76,12 @@ def init(
     emit(data, text, as_json=as_json)
 
 
-def status(study: StudyOption, as_json: JsonOption = False) -> None:
+def status(study: StudyOption, user: UserOption = None, as_json: JsonOption = False) -> None:
     """Show counts, lock state and chain state; exit status 4 if the chain is broken."""
     from trialkit.errors import ChainBroken
     from trialkit.study import Study
 
-    with Study.open(study, write=False) as opened:
+    with Study.open(study, actor=user, write=False) as opened:
         found = opened.status()
     emit(found.to_dict(), str(found), as_json=as_json)
     if not found.chain_ok:

@@ -27,6 +27,8 @@ FLAGS: dict[Criterion, str] = {
 }
 
 
+#: What a masked table has in place of words that may tell an arm.
+MASKED = "hidden while blinded"
 #: Classes of what is no adverse event.
 DEFICIENCIES = ("DD", "DD_SADE")
 
@@ -132,11 +134,21 @@ def _ae(event: Event, facts: k.AdverseEventReported) -> Row:
 
 
 def mask_ae(adverse: pd.DataFrame) -> pd.DataFrame:
-    """Return AE without what tells an arm: deficiencies without harm go, and leave no gap."""
+    """Return AE without what tells an arm: deficiencies without harm go, and leave no gap.
+
+    Neither do the words that people wrote who saw the arm: how an event is named may tell it.
+    """
     harmful = adverse[~adverse["AECLASS"].isin(DEFICIENCIES)].reset_index(drop=True)
     numbers = harmful.groupby("USUBJID", sort=False).cumcount() + 1
     hidden = dict.fromkeys(("AERELDEV", "AERLDEV", "AEDEVDEF", "AESESS", "AECLASS"))
-    return harmful.assign(**hidden, AESEQ=numbers)
+    known = harmful["AEOUT"].isin(list(OUTCOME_FROM.values()))
+    return harmful.assign(
+        **hidden,
+        AETERM=MASKED,
+        AECAT=MASKED,
+        AEOUT=harmful["AEOUT"].where(known, "UNKNOWN"),
+        AESEQ=numbers,
+    )
 
 
 def _degree(relation: str | None) -> str | None:

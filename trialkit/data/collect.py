@@ -19,7 +19,7 @@ from data_schemas.terminology import SEX_FROM
 from trialkit._canonical import canonical_json
 from trialkit.data._assessments import Assessments
 from trialkit.data._exposure import HIDDEN, Exposure
-from trialkit.data._reports import Reports, mask_ae
+from trialkit.data._reports import MASKED, Reports, mask_ae
 from trialkit.data.terms import Frames, column_name
 from trialkit.errors import IntegrityError, UsageError
 from trialkit.record import Event, commitment
@@ -369,24 +369,42 @@ def _ordered(name: str, rows: list[Row], study: str) -> pd.DataFrame:
     return frame
 
 
+#: Dispositions whose reason may tell an arm: those after randomisation.
+_AFTER = ("TREATMENT DISCONTINUED", "WITHDRAWAL")
+
+
 def _mask(frames: Frames) -> None:
-    """Empty what tells an arm, in place."""
-    exposure, adverse, deviations = frames["EX"], frames["AE"], frames["DV"]
+    """Empty what tells an arm, in place, for all arms alike.
+
+    That is the arm, how and on what device a session went and that one is not over, what was
+    found about sessions (the software finds it on the device only), and the words in which people
+    who saw the arm say why something was or was not done.
+    """
+    exposure, deviations = frames["EX"], frames["DV"]
     if len(exposure):
-        delivered = exposure["EXSTAT"] != "missed"
-        kept = exposure.drop(columns=[c for c in HIDDEN if c in exposure])
-        frames["EX"] = kept.assign(EXSTAT=kept["EXSTAT"].where(~delivered, "hidden"))
-    if len(adverse):
-        frames["AE"] = mask_ae(adverse)
+        over = exposure[exposure["EXSTAT"] != "open"]
+        kept = over.drop(columns=[c for c in HIDDEN if c in over])
+        kept = kept.assign(EXSTAT=kept["EXSTAT"].where(kept["EXSTAT"] == "missed", "hidden"))
+        frames["EX"] = _renumbered("EX", kept)
+    if len(frames["AE"]):
+        frames["AE"] = mask_ae(frames["AE"])
     if len(deviations):
-        open_ = deviations["DVSESS"].isna()
-        frames["DV"] = deviations.assign(
-            DVCAT=deviations["DVCAT"].where(open_, "session"),
-            DVTERM=deviations["DVTERM"].where(open_, "hidden while blinded"),
-            DVSESS=None,
-        )
+        frames["DV"] = _renumbered("DV", deviations[deviations["DVSESS"].isna()])
+    if len(frames["DS"]):
+        after = frames["DS"]["DSDECOD"].isin(_AFTER)
+        frames["DS"] = frames["DS"].assign(DSTERM=frames["DS"]["DSTERM"].mask(after, MASKED))
+    if len(frames["SV"]):
+        missed = frames["SV"]["SVREASOC"].notna()
+        frames["SV"] = frames["SV"].assign(SVREASOC=frames["SV"]["SVREASOC"].mask(missed, MASKED))
     frames["DI"] = frames["DI"].iloc[:0]
     _rank_sources(frames)
+
+
+def _renumbered(name: str, kept: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that are left, numbered without gaps within each participant."""
+    kept = kept.reset_index(drop=True)
+    numbers = kept.groupby("USUBJID", sort=False).cumcount() + 1
+    return kept.assign(**{f"{name}SEQ": numbers})
 
 
 def _rank_sources(frames: Frames) -> None:

@@ -61,9 +61,13 @@ class Snapshot:
         return bool(self.manifest["unblinded"])
 
     @property
-    def upto_seq(self) -> int:
-        """Number of the last event that the record held when the snapshot was built."""
-        return int(self.manifest["upto_seq"])
+    def upto_seq(self) -> int | None:
+        """Number of the last event that the record held when the snapshot was built.
+
+        None where the arms are hidden: how many events there are tells how sessions went.
+        """
+        upto: int | None = self.manifest["upto_seq"]
+        return upto
 
     @classmethod
     def open(cls, folder: str | Path) -> Snapshot:
@@ -181,7 +185,7 @@ def build_snapshot(study: Study, *, unblind: bool = False) -> Snapshot:
             "files": files,
             "hash": digest,
             "unblinded": unblind,
-            "upto_seq": study.state.seq,
+            "upto_seq": study.state.seq if unblind else None,
             "schemas": {name: VERSIONS[name] for name in ("adam", "sdtm")},
             "queries": len(check_frames(sdtm, derived, study.design)),
         }
@@ -193,7 +197,7 @@ def build_snapshot(study: Study, *, unblind: bool = False) -> Snapshot:
             SnapshotBuilt(
                 snapshot=digest,
                 folder=folder.relative_to(study.folder).as_posix(),
-                upto_seq=snapshot.upto_seq,
+                upto_seq=snapshot.upto_seq or study.state.seq,
                 unblinded=unblind,
             )
         )

@@ -104,6 +104,8 @@ def trace(source: Study | Path | str, result_id: str) -> Trace:
 
     Raises
     ------
+    NotPermitted
+        If the source is a study, and the person may not render its reports.
     UnknownName
         If there is no such result; the nearest ids are named.
     OutOfOrder
@@ -139,6 +141,7 @@ def trace(source: Study | Path | str, result_id: str) -> Trace:
 @contextmanager
 def _place(source: Study | Path | str) -> Iterator[_Place]:
     if isinstance(source, Study):
+        source.require("report", command="trace")
         yield _study_place(source)
         return
     report = shipped.verify(source)

@@ -28,6 +28,7 @@ from trialkit.participants.diaries import (
     DiarySummary,
     correct_diary,
     return_diary,
+    return_name,
     summarise_diary,
 )
 from trialkit.participants.eligibility import confirm_eligibility
@@ -98,6 +99,7 @@ __all__ = [
     "request_unblinding",
     "resolve_deviation",
     "return_diary",
+    "return_name",
     "run_queries",
     "show_unblinded",
     "study_day",

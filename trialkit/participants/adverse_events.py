@@ -280,7 +280,8 @@ def _row(
     if not open_:
         shown = {name: value for name, value in shown.items() if name in OPEN_FIELDS}
         if report.reported_by != study.actor:
-            shown |= {"term": "hidden while blinded", "category": "hidden while blinded"}
+            hidden = dict.fromkeys(("term", "category", "outcome"), "hidden while blinded")
+            shown |= hidden
         facts, since = AdverseEventReported(**shown), report.aware_at
     classes = classify(facts)
     due, rules = None, study.design.ae_reporting

@@ -27,6 +27,8 @@ CATEGORIES: dict[str, str] = {
     "other": "Something else.",
 }
 
+_OF_SESSIONS = frozenset({"device_use"})
+
 
 @command("deviation")
 def raise_deviation(
@@ -55,7 +57,8 @@ def raise_deviation(
     Raises
     ------
     UsageError
-        If the category is none, the detail is missing, or it names an arm.
+        If the category is none, the detail is missing or names an arm or the device, or a
+        deviation of device use names no session.
     NotPermitted
         If a session is given by a role that may not see allocations.
     """
@@ -63,6 +66,11 @@ def raise_deviation(
     if category not in CATEGORIES:
         raise UsageError(f"category {category!r}.", remedy=f"Use one of {', '.join(CATEGORIES)}.")
     detail = require_text(detail, "the detail")
+    if session is None and category in _OF_SESSIONS:
+        raise UsageError(
+            f"a deviation of {category} is about a session.",
+            remedy="Name the session: blinded people read deviations of no session.",
+        )
     if session is not None:
         study.require("see_allocation", command="raise_deviation", subject=usubjid)
         if session not in {s.session for s in who.sessions.values()}:

@@ -70,7 +70,7 @@ def correct_diary(
     study: Study,
     usubjid: str,
     *,
-    returned: int,
+    returned: int | str,
     reason: str,
     from_day: int | None = None,
     to_day: int | None = None,
@@ -80,8 +80,8 @@ def correct_diary(
 
     Parameters
     ----------
-    returned : int
-        Number of the event of the return.
+    returned : int or str
+        Number of the event of the return; or its name, ``R01`` for the participant's first.
     reason : str
         Why; never blank.
     from_day, to_day : int or None
@@ -100,24 +100,26 @@ def correct_diary(
     """
     reason = require_text(reason, "the reason of the correction")
     who = study.participant(usubjid)
-    old = who.returns.get(returned)
+    named = {return_name(who, seq): seq for seq in who.returns}
+    seq = named.get(returned, 0) if isinstance(returned, str) else returned
+    old = who.returns.get(seq)
     if old is None:
-        known = ", ".join(f"{r.returned} ({r.diary})" for r in who.returns.values())
+        told = (f"{n} ({who.returns[s].diary})" for n, s in named.items())
         raise OutOfOrder(
-            f"event {returned} is no diary of {usubjid}.",
-            remedy=f"Events of returned diaries: {known or 'none'}.",
+            f"{returned} is no returned diary of {usubjid}.",
+            remedy=f"Returned diaries: {', '.join(told) or 'none'}.",
         )
     first = old.from_day if from_day is None else from_day
     last = old.to_day if to_day is None else to_day
     before = [DiaryEntry(**entry) for entry in old.entries]
     given = before if entries is None else entries
     planned = study.design.diary(old.diary)
-    listed = _checked(who, planned, first, last, given, besides=returned)
+    listed = _checked(who, planned, first, last, given, besides=seq)
     if (first, last, listed) == (old.from_day, old.to_day, before):
         raise UsageError("the correction changes nothing.", remedy="Give the new values.")
     return study.append(
         DiaryCorrected(
-            returned=returned,
+            returned=seq,
             diary=old.diary,
             from_day=first,
             to_day=last,
@@ -129,6 +131,17 @@ def correct_diary(
         subject=usubjid,
         reason=reason,
     )
+
+
+def return_name(who: ParticipantState, returned: int) -> str:
+    """Return the name of a returned diary within its participant, such as ``R01``.
+
+    Raises
+    ------
+    ValueError
+        If event `returned` is no return of the participant.
+    """
+    return f"R{list(who.returns).index(returned) + 1:02d}"
 
 
 def _checked(

@@ -31,12 +31,17 @@ from trialkit.study.guards import require_text
 
 #: Checks that a rule makes too, which names the item.
 _RULED = frozenset({"item_plausible"})
+_DEVICE = re.compile(r"\b(robot|exoskelet|device)", re.IGNORECASE)
 _RESTRICTED_NOTE = "Blinded people read this query: leave the arm out, or raise one of a session."
 
 
 @dataclass(frozen=True)
 class QueryRow:
-    """A query as it stands; ``age_days`` runs from the raising to now, or to its closing."""
+    """A query as it stands; ``age_days`` runs from the raising to now, or to its closing.
+
+    ``corrected`` counts the corrections that it led to; ``corrections`` are their events, which a
+    role that may not see allocations is not told.
+    """
 
     query: str
     status: str
@@ -53,6 +58,7 @@ class QueryRow:
     closed_by: str | None
     reason: str | None
     reopened: int
+    corrected: int
     corrections: tuple[int, ...]
 
 
@@ -270,10 +276,12 @@ def list_queries(
 
 
 def names_arm(study: Study, text: str) -> bool:
-    """Return True where `text` holds the code or the label of an arm."""
-    names = {name for arm in study.design.arms for name in (arm.code, arm.label)}
-    return len(study.design.arms) > 1 and any(
-        re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) for name in names
+    """Return True where `text` holds the code or label of an arm, or a word for the device."""
+    arms = study.design.arms
+    names = {name for arm in arms for name in (arm.code, arm.label)}
+    return len(arms) > 1 and (
+        any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) for name in names)
+        or (any(arm.delivery == "device" for arm in arms) and bool(_DEVICE.search(text)))
     )
 
 
@@ -355,7 +363,8 @@ def _row(study: Study, known: QueryState) -> QueryRow:
         place={name: value for name, value in known.place.model_dump().items() if value},
         age_days=round(age, 2),
         answers=tuple(dict(answer) for answer in known.answers),
-        corrections=tuple(known.corrections),
+        corrected=len(known.corrections),
+        corrections=tuple(known.corrections) if study.may("see_allocation") else (),
     )
 
 

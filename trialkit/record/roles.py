@@ -46,6 +46,7 @@ ALL = ENTRY | {
     "import",
     "import_forms",
     "export_forms",
+    "export",
 }
 
 PERMISSIONS: dict[str, frozenset[str]] = {
@@ -113,6 +114,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
             "export_forms",
             "sign",
             "lock_data",
+            "export",
         }
     ),
     "statistician": frozenset(
@@ -207,12 +209,14 @@ NEEDED: dict[str, str] = {
     "session.closed": "session",
     "session.conventional": "session",
     "session.missed": "session",
+    "session.exported": "see_allocation",
     "device.checked": "session",
     "plan.locked": "lock_plan",
     "snapshot.built": "build_snapshot",
     "analysis.run": "analyse",
     "report.rendered": "report",
     "evidence.built": "build_evidence",
+    "record.exported": "export",
 }
 
 

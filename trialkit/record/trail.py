@@ -1,24 +1,23 @@
 """The audit trail for people: one row an event, with the values that it replaced.
 
-The exact copy is the export as JSON lines (`Record.export`); this form is for reading, as a web
-page that needs nothing else, or as a table.
+The exact copy is the export as JSON lines; this form is for reading, as a web page that needs
+nothing else, or as a table.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from trialkit._canonical import canonical_json, durable_stream
-from trialkit.errors import UsageError
-from trialkit.record.chain import Event
+from trialkit._canonical import canonical_json
+from trialkit.record.chain import Event, Row
 from trialkit.record.events import Record
 from trialkit.record.kinds import KINDS
-from trialkit.record.storage import storage_guard
 
 COLUMNS = (
     "event",
@@ -95,38 +94,44 @@ def _replaced(before: Event, event: Event) -> str:
     return f"event {before.seq}: {'; '.join(old) or 'nothing differs'}"
 
 
-def write_readable(record: Record, path: Path) -> None:
-    """Write the audit trail for people: ``.html`` or ``.csv``, by the name of the file.
+#: How the file of the trail for people may end.
+READABLE = (".html", ".csv")
 
-    In a table a cell that a spreadsheet would run as a formula begins with an apostrophe.
 
-    Raises
-    ------
-    UsageError
-        If the file is to be neither.
-    StorageRefused
-        If the disk is full or read-only; no part of the file was kept.
+def export_line(row: Row) -> bytes:
+    """Return an event of the exact copy, as `Record.export` writes it: text and hash."""
+    body = row.body.decode(errors="surrogateescape")
+    return (canonical_json({"body": body, "hash": row.hash}) + "\n").encode()
+
+
+def readable(record: Record, path: Path, size: int, digest: str) -> Iterator[bytes]:
+    """Yield the audit trail for people, of the first `size` events, as `path` is to hold it.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in ``.html`` (a page that needs nothing else) or ``.csv``. In a table a cell that a
+        spreadsheet would run as a formula begins with an apostrophe.
+    digest : str
+        Hash of event `size`.
     """
-    if path.suffix not in {".html", ".csv"}:
-        raise UsageError(f"{path}: not .html and not .csv.", remedy="Name the file so.")
-    parts = _html(record, path.stem) if path.suffix == ".html" else _csv(record)
-    with storage_guard(str(path)), durable_stream(path) as stream:
-        for part in parts:
-            stream.write(part.encode(errors="backslashreplace"))
+    rows = islice(trail(record), size)
+    parts = _html(rows, path.stem, size, digest) if path.suffix == ".html" else _csv(rows)
+    for part in parts:
+        yield part.encode(errors="backslashreplace")
 
 
-def _html(record: Record, title: str) -> Iterator[str]:
-    n, head = record.head
+def _html(rows: Iterable[tuple[str, ...]], title: str, size: int, digest: str) -> Iterator[str]:
     columns = "".join(f"<th>{name}</th>" for name in COLUMNS)
-    yield _PAGE.format(title=escape(title), n=n, head=head, columns=columns)
-    for row in trail(record):
+    yield _PAGE.format(title=escape(title), n=size, head=digest, columns=columns)
+    for row in rows:
         yield "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n"
     yield "</tbody></table></body></html>\n"
 
 
-def _csv(record: Record) -> Iterator[str]:
+def _csv(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
     yield _line(COLUMNS)
-    for row in trail(record):
+    for row in rows:
         yield _line(tuple(f"'{cell}" if cell[:1] in set("=+-@\t\r") else cell for cell in row))
 
 

@@ -153,8 +153,25 @@ def verify_record(
     against : sequence of Kept
         See `read_kept`.
     """
-    watch = _Watch(record.rows())
-    chain = check_chain(watch, last_seq=record.last_given, anchors=anchors)
+    return verify_rows(record.rows(), last_seq=record.last_given, anchors=anchors, against=against)
+
+
+def verify_rows(
+    rows: Iterator[Row],
+    *,
+    last_seq: int | None = None,
+    anchors: Mapping[int, str] | None = None,
+    against: Sequence[Kept] = (),
+) -> RecordReport:
+    """Check stored rows, of a record or of an export; see `verify_record`.
+
+    Parameters
+    ----------
+    last_seq : int or None
+        The highest number that was ever stored, where it is known.
+    """
+    watch = _Watch(rows)
+    chain = check_chain(watch, last_seq=last_seq, anchors=anchors)
     findings = list(chain.findings)
     broken = [f.seq for f in findings if f.what != "projection"]
     findings += _inner_heads(watch, min(broken, default=len(watch.leaves) + 1))
@@ -283,6 +300,26 @@ def read_kept(text: str) -> Kept:
     if found and all(isinstance(one, dict) and one.get("schema") == SCHEMA for one in found):
         return Kept(path.name, [read_head(one, str(path)) for one in found])
     return Kept(path.name, texts=_texts(found, path))
+
+
+def export_rows(path: Path) -> Iterator[Row]:
+    """Yield the events of an export as stored rows; what is no event is one that was altered.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file.
+    """
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    one = json.loads(line)
+                    yield Row(number, one["body"].encode(errors="surrogateescape"), one["hash"])
+                except (ValueError, LookupError, TypeError, AttributeError):
+                    yield Row(number, line, "")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}.", remedy="Give a file.") from error
 
 
 def _parsed(line: bytes, where: str) -> Any:

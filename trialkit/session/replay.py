@@ -105,6 +105,8 @@ def replay(study: Study, session: str) -> Replayed:
 
     Raises
     ------
+    NotPermitted
+        If the role may not see allocations: who has a session on the device is in its arm.
     UnknownName
         If there is no such session, or it was not on a device.
     TelemetryDamaged
@@ -112,6 +114,7 @@ def replay(study: Study, session: str) -> Replayed:
         does not hold the protocol that its head names.
     """
     known = study.state.sessions.get(session)
+    study.require("see_allocation", command="replay", subject=known.usubjid if known else None)
     if known is None or known.opened_seq is None:
         raise UnknownName(
             f"there is no session {session} on a device.",
@@ -125,7 +128,14 @@ def replay(study: Study, session: str) -> Replayed:
 
 
 def device_sessions(study: Study) -> list[str]:
-    """Return the ids of the sessions on a device that have ended, in the order of their opening."""
+    """Return the ids of the sessions on a device that have ended, in the order of their opening.
+
+    Raises
+    ------
+    NotPermitted
+        If the role may not see allocations.
+    """
+    study.require("see_allocation", command="device_sessions")
     found = [
         s for s in study.state.sessions.values() if s.opened_seq is not None and s.status != "open"
     ]

@@ -65,8 +65,8 @@ def sealed_rows(study: Study, session: str) -> list[SealedRows]:
     TelemetryDamaged
         If the manifest is not the one in the record.
     """
-    study.require("see_allocation")
     known = study.state.sessions.get(session)
+    study.require("see_allocation", subject=known.usubjid if known else None)
     if known is None:
         raise UnknownName(
             f"there is no session {session!r}.", remedy="Name it as in `trialkit status`."

@@ -9,6 +9,9 @@ from trialkit.record.roles import roles_with
 from trialkit.record.state import StudyState
 from trialkit.study.access import not_logged_in
 
+#: What concerns every site: a person with sites of their own may not do it.
+EVERY_SITE = "*"
+
 
 class Refused(NamedTuple):
     """A refusal: what it is for, and the error to raise."""
@@ -31,7 +34,8 @@ def look(
     Parameters
     ----------
     site : str or None
-        The site that it is about: a person with sites of their own may act there only.
+        The site that it is about, or `EVERY_SITE`: a person with sites of their own may act
+        there only.
     held : bool
         Whether the role holds the permission.
     proven : bool
@@ -42,8 +46,9 @@ def look(
         if site is None or user is None or not user.sites or site in user.sites:
             return None
         error = NotPermitted(
-            f"{actor} acts for site {', '.join(user.sites)} and not for site {site}.",
-            remedy="Ask a person of that site.",
+            f"{actor} acts for site {', '.join(user.sites)} and not for "
+            f"{'all sites' if site == EVERY_SITE else f'site {site}'}.",
+            remedy="Ask a person of that site, or of all sites.",
             permission=permission,
         )
         return Refused("site", error)

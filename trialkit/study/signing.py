@@ -15,7 +15,7 @@ What can be signed, by name:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from trialkit._canonical import sha256_file
@@ -29,6 +29,7 @@ from trialkit.record.signed import SignedState, digest_of, things_of
 from trialkit.study.access import check_password, rules_of
 from trialkit.study.commands import command
 from trialkit.study.guards import require_text
+from trialkit.study.status import OF_SESSIONS
 from trialkit.study.study import Study
 
 _KINDS = ("form", "session", "casebook", "plan", "snapshot", "report")
@@ -36,9 +37,12 @@ _KINDS = ("form", "session", "casebook", "plan", "snapshot", "report")
 
 @dataclass(frozen=True)
 class Signed:
-    """A signature as it stands; `broken` says why it holds no more, and is None where it does."""
+    """A signature as it stands; `broken` says why it holds no more, and is None where it does.
 
-    seq: int
+    `seq` is its event, or None for a role that is told no numbers of events.
+    """
+
+    seq: int | None
     what: str
     signer: str
     name: str
@@ -88,9 +92,9 @@ def sign(
         If a session is not closed yet.
     """
     meaning = require_text(meaning, "the meaning of the signature")
+    _require_sight(study, what)
     subject = _subject(study, what)
     study.require("sign", command="sign", subject=subject)
-    _require_sight(study, what)
     _components(study, signer, password)
     with study.batch():
         events = list(_events(study, what))
@@ -120,7 +124,9 @@ def signatures(study: Study, what: str | None = None) -> list[Signed]:
     """Return the signatures of the study, or of one thing, checked anew.
 
     A signature is broken by a later event that changes what it covers, and by an altered file
-    of a report; and it is not genuine where digest or key do not fit.
+    of a report; and it is not genuine where digest or key do not fit. A role that may not see
+    allocations is not shown those of sessions and casebooks before the arms are revealed, nor
+    numbers of events.
 
     Raises
     ------
@@ -129,13 +135,24 @@ def signatures(study: Study, what: str | None = None) -> list[Signed]:
     """
     if study.role == "none":
         study.require("sign", command="signatures")
+    blinded = not (study.state.revealed or study.may("see_allocation"))
     broken = {s.seq: s for group in study.state.signed.values() for s in group}
     found = []
     for event in study.record.read(kinds=["signature.applied"]):
         model = event.model()
-        if isinstance(model, SignatureApplied) and what in (None, model.what):
-            found.append(_checked(study, event, model, broken.get(event.seq)))
+        if not isinstance(model, SignatureApplied) or what not in (None, model.what):
+            continue
+        if blinded and model.what.startswith(OF_SESSIONS):
+            continue
+        signed = _checked(study, event, model, broken.get(event.seq))
+        found.append(_unnumbered(signed) if blinded else signed)
     return found
+
+
+def _unnumbered(signed: Signed) -> Signed:
+    """Return a signature without numbers of events."""
+    changed = signed.broken is not None and signed.broken.startswith("changed by event ")
+    return replace(signed, seq=None, broken="changed since" if changed else signed.broken)
 
 
 def _checked(
@@ -216,8 +233,7 @@ def _subject(study: Study, what: str) -> str | None:
 
 def _require_sight(study: Study, what: str) -> None:
     """Refuse a session, a casebook or a report to whoever may not see what is in it."""
-    kind = what.partition(":")[0]
-    if kind in ("session", "casebook") and study.state.revealed is False:
+    if what.startswith(OF_SESSIONS) and study.state.revealed is False:
         study.require("see_allocation", command="sign")
 
 

@@ -14,6 +14,9 @@ from trialkit.study.holds import lock_text
 if TYPE_CHECKING:
     from trialkit.record.state import StudyState
 
+#: How the name of what is signed begins where only roles that may see allocations see it.
+OF_SESSIONS = ("session:", "casebook:")
+
 
 @dataclass(frozen=True)
 class StudyStatus:
@@ -23,7 +26,8 @@ class StudyStatus:
     ``lock`` is the hash of the plan lock, or None; ``revealed`` says whether arms are unblinded,
     ``unblinded`` of how many participants the arm was told in an emergency; ``data`` says
     whether they are locked or frozen; ``signatures_broken`` counts those over what was changed.
-    ``queries`` and ``deviations`` count by status.
+    ``queries`` and ``deviations`` count by status. ``events`` is None for a role that may not see
+    allocations: a session on a device takes more events than one without.
     """
 
     study_id: str
@@ -41,7 +45,7 @@ class StudyStatus:
     plan: str | None
     lock: str | None
     revealed: bool
-    events: int
+    events: int | None
     head: str
     chain_ok: bool
     findings: list[str]
@@ -76,8 +80,11 @@ class StudyStatus:
             ("Allocation", self._allocation()),
             ("Data", self.data),
             ("Signatures", f"{self.signatures}, broken {self.signatures_broken}"),
-            ("Record", f"{self.events} events, chain {chain}, head {self.head[:16]}"),
+            ("Record", f"{self._events()}chain {chain}, head {self.head[:16]}"),
         ]
+
+    def _events(self) -> str:
+        return "" if self.events is None else f"{self.events} events, "
 
     def _queries(self) -> str:
         oldest = self.oldest_query_days
@@ -109,6 +116,14 @@ def _counted(counts: dict[str, int]) -> str:
     return f"{sum(counts.values())}: {parts}"
 
 
+def _sessions(state: StudyState, *, blinded: bool) -> dict[str, int]:
+    """Count sessions by how they ended; while blinded, as missed or held, when they are over."""
+    ended = [s.status for s in state.sessions.values() if not (blinded and s.status == "open")]
+    if blinded:
+        ended = ["missed" if status == "missed" else "held" for status in ended]
+    return dict(Counter(sorted(ended)))
+
+
 def _days(now: datetime, then: datetime) -> float:
     return round((now - then).total_seconds() / 86400, 2)
 
@@ -124,14 +139,19 @@ def status_of(
 ) -> StudyStatus:
     """Return the status of a state and a checked chain.
 
-    A `blinded` status does not count what only roles that may see allocations see: queries and
-    deviations of sessions.
+    A `blinded` status does not count what only roles that may see allocations see: queries,
+    deviations and signatures of sessions, sessions by how they ended, and events.
     """
     people = state.participants.values()
     queries = [q for q in state.queries.values() if not (blinded and q.restricted)]
     waiting = [datetime.fromisoformat(q.raised_at) for q in queries if q.status != "closed"]
     deviations = [d for d in state.deviations.values() if not (blinded and d.session)]
-    signed = [signature for group in state.signed.values() for signature in group]
+    signed = [
+        signature
+        for what, group in state.signed.items()
+        for signature in group
+        if not (blinded and what.startswith(OF_SESSIONS))
+    ]
     return StudyStatus(
         study_id=state.study_id,
         title=state.title,
@@ -141,14 +161,14 @@ def status_of(
         participants=dict(Counter(p.status for p in people)),
         sites=dict(sorted(Counter(p.site for p in people).items())),
         visits=dict(state.visits_held),
-        sessions=dict(Counter(s.status for s in state.sessions.values())),
+        sessions=_sessions(state, blinded=blinded),
         adverse_events=sum(p.adverse_events for p in people),
         serious_events=sum(p.serious_events for p in people),
         users={u.user: u.role for u in state.users.values()},
         plan=plan,
         lock=state.lock.lock if state.lock else None,
         revealed=state.revealed,
-        events=chain.n,
+        events=None if blinded else chain.n,
         head=chain.head,
         chain_ok=chain.ok,
         findings=[str(finding) for finding in chain.findings],

@@ -584,9 +584,8 @@ class Study:
         return self.status()._repr_html_()
 
     def __repr__(self) -> str:
-        """Return id, folder and size."""
-        n = len(self.state.participants)
-        return f"<Study {self.state.study_id}: {n} participants, {self.state.seq} events>"
+        """Return id and size."""
+        return f"<Study {self.state.study_id}: {len(self.state.participants)} participants>"
 
 
 def check_role(role: str) -> str:

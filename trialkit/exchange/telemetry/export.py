@@ -16,7 +16,9 @@ from trialkit.exchange.telemetry.bids import write_bids
 from trialkit.exchange.telemetry.c3d import write_c3d
 from trialkit.exchange.telemetry.mcap_file import write_mcap
 from trialkit.exchange.telemetry.sealed import SealedSession, read_session
+from trialkit.record.kinds import SessionExported
 from trialkit.study import Study
+from trialkit.study.commands import command
 
 Format = Literal["bids", "c3d", "mcap"]
 FORMATS: Mapping[str, Callable[[SealedSession, Path], None]] = {
@@ -47,8 +49,9 @@ class Exported:
     left_out: tuple[str, ...]
 
 
+@command("see_allocation", atomic=False)
 def export_session(study: Study, session: str, *, format: str, out: Path) -> Exported:
-    """Write the sealed telemetry of `session` into the new folder `out`.
+    """Write the sealed telemetry of `session` into the new folder `out`; this is an event.
 
     Parameters
     ----------
@@ -95,6 +98,9 @@ def export_session(study: Study, session: str, *, format: str, out: Path) -> Exp
             if path.is_file()
         }
         begun.chmod(0o755)
+        study.append(
+            SessionExported(session=session, format=format, files=files), subject=sealed.usubjid
+        )
         begun.rename(out)
     except OSError as error:
         raise StorageRefused(

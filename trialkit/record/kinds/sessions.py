@@ -190,6 +190,15 @@ class SessionMissed(Payload):
     code: str
 
 
+class SessionExported(Payload):
+    """The telemetry of a session was written for other programs; `files` are paths to SHA-256."""
+
+    kind = "session.exported"
+    session: str
+    format: str
+    files: dict[str, str]
+
+
 class DeviceChecked(Payload):
     """The conformance kit was run on a device; the file it wrote is named by its hash.
 

@@ -86,6 +86,20 @@ class DataExported(Payload):
     blinded: bool
 
 
+class RecordExported(Payload):
+    """The record left the study in files: all of it, a proof, or a head.
+
+    It covers the first `size` events, of which `root` is the Merkle root (RFC 6962); `files` is
+    the SHA-256 of each file by its format: jsonl, html, csv or json.
+    """
+
+    kind = "record.exported"
+    what: Literal["record", "proof", "head"]
+    size: int
+    root: str
+    files: dict[str, str]
+
+
 class ClockStepped(Payload):
     """The wall clock went `by_s` seconds its own way since the last event of this process.
 
