@@ -104,7 +104,9 @@ def test_a_table_becomes_an_ordinary_study(desk: Desk) -> None:
         assert people["BAND"].tolist() == ["low", "high", "low"]
         assert people["AGE"].fillna(-1).tolist() == [60, 71, -1]
         assert people["EOSSTT"].tolist() == ["COMPLETED", "DISCONTINUED", "COMPLETED"]
-        assert people.at["MINI-2", "DCSREAS"] == "not_in_table"
+        assert people.at["MINI-2", "DCSREAS"] == "hidden while blinded"
+        plain = derive(collect(study, mask=False), study.design)["ADSL"].set_index("USUBJID")
+        assert plain.at["MINI-2", "DCSREAS"] == "not_in_table"
         rows = frames["ADQS"][["USUBJID", "AVISIT", "ADY", "AVAL", "BASE", "CHG"]]
         assert rows.fillna(-99).to_numpy().tolist() == [
             ["MINI-1", "BL", 0, 20, 20, -99],
