@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before numpy is loaded. Two workers on two cores, each with as many threads of linear algebra
 # as there are cores, wait for each other.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+# No test reads a state that another one, or the person at the machine, has kept.
+_CACHE = Path(tempfile.mkdtemp(prefix="trialkit-test-cache-"))
+atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+os.environ["TRIALKIT_CACHE"] = str(_CACHE)
 
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
@@ -33,6 +42,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return 0.0 if mark is None else float(mark.kwargs.get("seconds", 0.0))
 
     items.sort(key=seconds, reverse=True)
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> Iterator[None]:
+    """Leave nothing in the cache for the next test."""
+    yield
+    for file in _CACHE.iterdir():
+        file.unlink()
 
 
 @pytest.fixture(scope="session")

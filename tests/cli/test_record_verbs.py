@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from small_study import enrolled, make_study
 from trialkit.cli import main
 from trialkit.record import StudyState, read_export
 from trialkit.study import Study
+from trialkit.study.cached import keep
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -164,3 +166,37 @@ def test_only_who_may_see_allocations_is_told_how_many_events_there_are(run: Run
         status, out, err = run("verify", *words, "--as", "asta")
         assert (status, out, "asta (assessor) may not see allocation" in err) == (5, "", True)
     assert told(run, "verify", "--counts", "--as", "theo")["n"] == 11 + 1 + 3
+
+
+def test_verify_compares_the_state_that_was_kept(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes the file of the cache could show a state that the record does not give."""
+    assert told(run, "verify")["kept_state"] == "none"
+    monkeypatch.setattr("trialkit.study.shared.EVERY", 1)
+    Study.open(tmp_path / "study", write=False).close()
+    assert told(run, "verify")["kept_state"] == "agrees"
+    with Study.open(tmp_path / "study", write=False) as study:
+        study.state.participants.clear()
+        keep(study.record, study.state)
+    status, out, _ = run("verify")
+    assert status == 4
+    assert "IS ANOTHER THAN IT GIVES" in out
+    assert told(run, "verify")["kept_state"] == "none"
+
+
+def test_status_can_check_every_event(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def status(*words: str) -> dict[str, Any]:
+        monkeypatch.setattr(sys, "argv", ["trialkit", "status", "--json", *words])
+        with suppress(SystemExit):
+            main()
+        data: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return data
+
+    monkeypatch.setattr("trialkit.study.shared.EVERY", 1)
+    first = status()
+    assert (first["chain_whole"], first["chain_ok"]) == (True, True)
+    assert (status()["chain_whole"], status()["chain_ok"]) == (False, True)
+    assert status("--whole") == first

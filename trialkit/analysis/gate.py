@@ -52,6 +52,7 @@ def analyse(
     SnapshotAltered
         If a file of the snapshot was changed.
     """
+    study.check_whole()
     lock = require_lock(study, plan)
     file = Path(plan) if plan is not None else _locked_file(study, lock)
     taken = _snapshot(study, snapshot)

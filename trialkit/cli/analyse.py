@@ -39,7 +39,7 @@ def analyse(
     from trialkit.study import Study
 
     note("running the registered analyses ...")
-    with Study.open(study, actor=user) as opened:
+    with Study.open(study, actor=user, whole=True) as opened:
         found = run(opened, snapshot=snapshot, plan=plan)
         folder = opened.folder / "results" / found.hash[:12]
     text = "\n".join([found.summary(), f"results {found.hash[:12]}: {folder}"])

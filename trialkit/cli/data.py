@@ -31,7 +31,7 @@ def snapshot(
     from trialkit.study import Study
 
     note("deriving the tables from the record ...")
-    with Study.open(study, actor=user) as opened:
+    with Study.open(study, actor=user, whole=True) as opened:
         built = build_snapshot(opened, unblind=unblind)
     tables = {name: len(frame) for name, frame in built.frames.items()}
     what = "unblinded" if built.unblinded else "blinded"

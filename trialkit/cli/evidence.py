@@ -34,7 +34,7 @@ def _build(group: typer.Typer) -> None:
         from trialkit.evidence import build_evidence
         from trialkit.study import Study
 
-        with Study.open(study, actor=user) as opened:
+        with Study.open(study, actor=user, whole=True) as opened:
             who = opened.actor
             folder = build_evidence(opened, out, telemetry=telemetry)
             fingerprint = opened.keys.fingerprint(who)

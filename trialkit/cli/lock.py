@@ -57,7 +57,7 @@ def lock_data(
     """Lock all data, and sign a head of the record over them."""
     from trialkit.study import Study, datalock
 
-    with Study.open(study, actor=user) as opened:
+    with Study.open(study, actor=user, whole=True) as opened:
         event = datalock.lock_data(opened, reason=reason)
         head = opened.state.last_head or {}
     root = str(head.get("root", ""))

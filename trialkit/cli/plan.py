@@ -67,7 +67,7 @@ def lock(
     from trialkit.plan import lock_plan, require_lock
     from trialkit.study import Study
 
-    with Study.open(study, actor=user or signer) as opened:
+    with Study.open(study, actor=user or signer, whole=True) as opened:
         event = lock_plan(
             opened,
             signer=signer,

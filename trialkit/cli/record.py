@@ -73,9 +73,12 @@ def verify(
     """
     from trialkit.errors import ChainBroken, UsageError
     from trialkit.record.verification import export_rows, read_kept, verify_record, verify_rows
+    from trialkit.study.cached import agrees
+    from trialkit.study.files import StudyFiles
 
     known = dict(_anchor(text) for text in anchors or [])
     kept = [read_kept(text) for text in against or []]
+    same: bool | None = None
     if export is not None:
         report = verify_rows(export_rows(export), anchors=known, against=kept)
     elif study is None:
@@ -86,12 +89,19 @@ def verify(
             _require_sight(study, user)
         with _reading(study) as record:
             report = verify_record(record, anchors=known, against=kept)
+            if report.ok:
+                same = agrees(record, StudyFiles.read(study).study_id)
     if export is not None or counted:
         data, text = report.to_dict(), str(report)
     else:
         data, text = _uncounted(report)
+    if study is not None and export is None:
+        data["kept_state"] = {None: "none", True: "agrees", False: "differed"}[same]
+    if same is not None:
+        told = "agrees with it" if same else "IS ANOTHER THAN IT GIVES, and was removed"
+        text += f"\nthe state kept for a quick open {told}"
     emit(data, text, as_json=as_json)
-    if not report.ok:
+    if not report.ok or same is False:
         raise typer.Exit(ChainBroken.exit_status)
 
 
@@ -143,7 +153,7 @@ def head(
     from trialkit.study import Study
     from trialkit.study.exports import export_head
 
-    with Study.open(study, actor=user) as opened:
+    with Study.open(study, actor=user, whole=sign) as opened:
         found = export_head(opened, out, sign=sign)
     facts = head_facts(found)
     by = f"signed by {facts['signer']}, key {facts['fingerprint']}"

@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
         from trialkit.study import Study
 
         formats = [name.strip() for name in to.split(",") if name.strip()]
-        with Study.open(study, actor=user) as opened:
+        with Study.open(study, actor=user, whole=True) as opened:
             made = render_report(
                 opened,
                 template,

@@ -76,13 +76,20 @@ def init(
     emit(data, text, as_json=as_json)
 
 
-def status(study: StudyOption, user: UserOption = None, as_json: JsonOption = False) -> None:
+def status(
+    study: StudyOption,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Check every event, also those of the last open.")
+    ] = False,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show counts, lock state and chain state; exit status 4 if the chain is broken."""
     from trialkit.errors import ChainBroken
     from trialkit.study import Study
 
-    with Study.open(study, actor=user, write=False) as opened:
-        found = opened.status()
+    with Study.open(study, actor=user, write=False, whole=whole) as opened:
+        found = opened.status(whole=whole)
     emit(found.to_dict(), str(found), as_json=as_json)
     if not found.chain_ok:
         raise typer.Exit(ChainBroken.exit_status)

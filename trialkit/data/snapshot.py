@@ -162,6 +162,7 @@ def build_snapshot(study: Study, *, unblind: bool = False) -> Snapshot:
     StorageRefused
         If the disk is full or read-only; no half-written snapshot is left.
     """
+    study.check_whole()
     if unblind:
         _reveal(study)
     sdtm = collect(study, unblind=unblind)

@@ -108,6 +108,7 @@ def build_evidence(study: Study, out: Path | str, *, telemetry: bool = False) ->
     """
     folder = Path(out)
     archive = folder.with_name(f"{folder.name}.zip")
+    study.check_whole()
     for there in (folder, archive):
         if there.exists():
             raise Duplicate(f"{there} is there.", remedy="Give another name, or move it away.")

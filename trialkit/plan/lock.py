@@ -70,6 +70,7 @@ def lock_plan(
     OutOfOrder
         If arms were revealed, or an amendment has no reason.
     """
+    study.check_whole()
     names = _signers(study, signer, second_signer)
     if study.state.revealed:
         raise OutOfOrder(

@@ -144,7 +144,11 @@ class Row(NamedTuple):
 
 
 def check_chain(
-    rows: Iterable[Row], *, last_seq: int | None = None, anchors: Mapping[int, str] | None = None
+    rows: Iterable[Row],
+    *,
+    last_seq: int | None = None,
+    anchors: Mapping[int, str] | None = None,
+    after: tuple[int, str] = (0, GENESIS),
 ) -> ChainReport:
     """Check stored rows and locate every alteration, removal and reordering.
 
@@ -156,6 +160,8 @@ def check_chain(
         The number that the last event must have, where it is known from elsewhere.
     anchors : mapping of int to str or None
         Hashes known from elsewhere (a report, an evidence package), by event number.
+    after : tuple of int and str
+        Number and hash of the event that the first row continues; it counts as there.
 
     Returns
     -------
@@ -163,7 +169,7 @@ def check_chain(
         One finding an event; an event that follows a faulty one is judged by itself.
     """
     findings: list[ChainFinding] = []
-    n, before, known, clean = 0, 0, (GENESIS, GENESIS), True
+    n, before, known, clean = after[0], after[0], (after[1], after[1]), True
     anchored, sha256 = anchors or {}, hashlib.sha256
     for row in rows:
         seq, body, stored, projection = row

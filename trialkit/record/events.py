@@ -273,15 +273,21 @@ class Record:
         with self._lock:
             return self._store.fetch(query)
 
-    def verify(self, anchors: Mapping[int, str] | None = None) -> ChainReport:
-        """Check the whole chain as it is stored; see `trialkit.record.chain.check_chain`.
+    def verify(
+        self, anchors: Mapping[int, str] | None = None, after: tuple[int, str] = (0, GENESIS)
+    ) -> ChainReport:
+        """Check the chain as it is stored; see `trialkit.record.chain.check_chain`.
 
         Parameters
         ----------
         anchors : mapping of int to str or None
             Hashes of events known from elsewhere, by number.
+        after : tuple of int and str
+            Number and hash of the event after which to begin; default: the whole chain.
         """
-        return check_chain(self.rows(), last_seq=self.last_given, anchors=anchors)
+        return check_chain(
+            self.rows(after[0]), last_seq=self.last_given, anchors=anchors, after=after
+        )
 
     def rows(self, after: int = 0) -> Iterator[Row]:
         """Yield the rows as they are stored, damaged ones included; an open batch's are not there.

@@ -90,6 +90,7 @@ def render_report(
         If Quarto was asked for and is not there.
     """
     wanted = _formats(formats)
+    study.check_whole()
     run = find_run(study, results)
     source = find_content("reports", template)
     chosen = _engine(engine)

@@ -27,9 +27,10 @@ from trialkit.study.access import (
     note,
     rules_of,
 )
+from trialkit.study.asking import check_role, require_owner_for
 from trialkit.study.commands import command
 from trialkit.study.design import unknown_name
-from trialkit.study.study import Study, check_role
+from trialkit.study.study import Study
 
 _LONGEST = 1024
 
@@ -139,7 +140,7 @@ def set_password(
         )
     elif not own:
         study.require("manage_users", command="set_password")
-        study.require_owner_for(who.role)
+        require_owner_for(who.role, study.actor, study.role)
     _check_new(study, user, new)
     hashed = hash_password(new)
     with study.batch():
@@ -198,7 +199,7 @@ def set_role(study: Study, user: str, role: str, *, sites: Sequence[str] | None 
     who, held = _user(study, user), permissions_of(check_role(role))
     _not_oneself(study, user)
     for concerned in (who.role, role):
-        study.require_owner_for(concerned)
+        require_owner_for(concerned, study.actor, study.role)
     there = who.sites if sites is None else tuple(sorted(set(sites)))
     if (who.role, who.sites) == (role, there):
         raise Duplicate(f"{user} is {role} already.", remedy="Nothing to do.")
@@ -226,7 +227,7 @@ def retire_user(study: Study, user: str, *, reason: str | None = None) -> Event:
     """
     who = _user(study, user)
     _not_oneself(study, user)
-    study.require_owner_for(who.role)
+    require_owner_for(who.role, study.actor, study.role)
     event = study.append(UserRetired(user=user), reason=reason)
     AccountStore(study.folder).drop_logins(user)
     return event

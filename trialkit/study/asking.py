@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from trialkit.errors import NotPermitted, TrialkitError
-from trialkit.record.roles import roles_with
+from trialkit.record.roles import permissions_of, roles_with
 from trialkit.record.state import StudyState
 from trialkit.study.access import not_logged_in
+from trialkit.study.design import unknown_name
 
 #: What concerns every site: a person with sites of their own may not do it.
 EVERY_SITE = "*"
@@ -73,3 +74,26 @@ def _unknown(state: StudyState, actor: str, permission: str) -> NotPermitted:
         remedy="The owner adds people with `trialkit users add`.",
         permission=permission,
     )
+
+
+def check_role(role: str) -> str:
+    """Return `role` if a person can have it, or raise `UnknownName`."""
+    permissions_of(role)
+    if role == "none":
+        raise unknown_name("role", role, [])
+    return role
+
+
+def require_owner_for(role: str, actor: str, acting: str) -> None:
+    """Refuse unless an owner acts, where `role` is one that only an owner gives or takes.
+
+    Raises
+    ------
+    NotPermitted
+        If it is, and `actor` in the role `acting` is none.
+    """
+    if role in ("owner", "administrator") and acting != "owner":
+        raise NotPermitted(
+            f"{actor} ({acting}) may not make or change an {role}.",
+            remedy="Ask the owner of the study.",
+        )

@@ -87,6 +87,7 @@ def lock_data(study: Study, *, reason: str) -> Event:
         If the reason is missing.
     """
     reason = require_text(reason, "the reason")
+    study.check_whole()
     if (lock := study.state.data_lock) is not None:
         raise Duplicate(f"the data are locked since {lock.at[:10]}.", remedy="Nothing to do.")
     _no_open_session(study, None, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from trialkit._clock import utc_text
 from trialkit.errors import TrialkitError
 from trialkit.record.chain import Event
@@ -29,7 +31,7 @@ def sign_head(study: Study) -> Event:
             study.record,
             study=study.state.study_id,
             at=utc_text(study.clock.now()),
-            known=study.state.last_head,
+            known=_known(study),
         )
         signature = _signature(study, digest_of(head))
         return study.append(head.model_copy(update={"signature": signature}))
@@ -39,6 +41,15 @@ def last_head(study: Study) -> HeadSigned | None:
     """Return the newest head that the record holds, or None."""
     known = study.state.last_head
     return HeadSigned.model_validate(known) if known is not None else None
+
+
+def _known(study: Study) -> dict[str, Any] | None:
+    """Return the last head to be continued, if the record has it where the state says."""
+    known = study.state.last_head
+    if known is None:
+        return None
+    event = next(study.record.read(after=known["size"]), None)
+    return known if event is not None and event.payload == known else None
 
 
 def _signature(study: Study, digest: str) -> Signature | None:

@@ -15,10 +15,12 @@ from trialkit.protocol.check import check_trial
 from trialkit.protocol.load import load_protocol
 from trialkit.protocol.model import Protocol
 from trialkit.record.allocation import AllocationStore
+from trialkit.record.chain import GENESIS
 from trialkit.record.events import Record
 from trialkit.record.kinds import CommandRefused
 from trialkit.record.sign import KeyStore
 from trialkit.record.state import StudyState
+from trialkit.study.cached import EVERY, forget, keep, kept
 from trialkit.study.clockwatch import ClockWatch
 from trialkit.study.design import Design, read_pinned
 from trialkit.study.files import DESIGN, StudyFiles, check_file
@@ -35,7 +37,11 @@ class Refusal(NamedTuple):
 
 @dataclass
 class Shared:
-    """What all views of one open study share."""
+    """What all views of one open study share.
+
+    `trusted` is number and hash of the event up to which the state was taken from the cache and
+    not folded here.
+    """
 
     folder: Path
     record: Record
@@ -49,6 +55,7 @@ class Shared:
     refused: list[Refusal] = field(default_factory=list)
     depth: int = 0
     watch: ClockWatch = field(default_factory=ClockWatch)
+    trusted: tuple[int, str] = (0, GENESIS)
     sitting: str = field(default_factory=lambda: secrets.token_hex(16))
     source_file: str | None = None
 
@@ -115,6 +122,60 @@ def check_files(folder: Path, contents: StudyFiles, state: StudyState) -> None:
     check_file(folder / DESIGN, state.design_hash)
 
 
+def read_state(record: Record, study_id: str, *, whole: bool) -> tuple[StudyState, tuple[int, str]]:
+    """Return the state of a record, and the event up to which it was taken from the cache.
+
+    Parameters
+    ----------
+    whole : bool
+        True folds every event; False takes what `trialkit.study.cached` keeps, and folds the
+        events after it.
+
+    Raises
+    ------
+    ChainBroken
+        If the chain does not hold; the findings are in ``details``.
+    """
+    state, trusted = None if whole else kept(record, study_id), (0, GENESIS)
+    if state is not None:
+        trusted, last = (state.seq, state.hash), record.last_given
+        try:
+            follow(record, state)
+            behind = state.seq < last
+        except (TrialkitError, LookupError, ValueError, TypeError, AttributeError):
+            behind = True
+        if behind:  # what is wrong, if anything is, the whole record shows
+            forget(record, study_id)
+            state, trusted = None, (0, GENESIS)
+    if state is None:
+        state = fold(record)
+    if state.seq - trusted[0] >= EVERY:
+        keep(record, state)
+    return state, trusted
+
+
+def follow(record: Record, state: StudyState) -> None:
+    """Take the events after those of `state` into account; the chain is checked.
+
+    Raises
+    ------
+    ChainBroken
+        If the record does not continue what was read.
+    """
+    for event in record.read(after=state.seq):
+        if event.seq != state.seq + 1 or event.prev != state.hash:
+            raise ChainBroken(
+                f"{record.address}: event {event.seq} does not follow what was read.",
+                remedy="Run `trialkit record verify`, and restore the study from a copy.",
+            )
+        state.apply(event)
+    if record.head[0] < state.seq:
+        raise ChainBroken(
+            f"{record.address}: events after {record.head[0]} are gone.",
+            remedy="Keep the folder as evidence, and restore the study from a copy.",
+        )
+
+
 def fold(record: Record) -> StudyState:
     """Return the state of a record whose chain holds.
 
@@ -125,10 +186,7 @@ def fold(record: Record) -> StudyState:
     """
     state, last = StudyState(), record.last_given
     try:
-        for event in record.read():
-            if event.seq != state.seq + 1 or event.prev != state.hash:
-                raise ChainBroken(f"event {event.seq} does not follow event {state.seq}.")
-            state.apply(event)
+        follow(record, state)
         whole = state.seq >= last
     except (TrialkitError, LookupError, ValueError):
         whole = False

@@ -27,7 +27,8 @@ class StudyStatus:
     ``unblinded`` of how many participants the arm was told in an emergency; ``data`` says
     whether they are locked or frozen; ``signatures_broken`` counts those over what was changed.
     ``queries`` and ``deviations`` count by status. ``events`` is None for a role that may not see
-    allocations: a session on a device takes more events than one without.
+    allocations: a session on a device takes more events than one without. Without ``chain_whole``
+    the chain was checked from the event on up to which the state was kept of an earlier open.
     """
 
     study_id: str
@@ -56,6 +57,7 @@ class StudyStatus:
     data: str = "not locked"
     signatures: int = 0
     signatures_broken: int = 0
+    chain_whole: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status as plain data."""
@@ -63,7 +65,8 @@ class StudyStatus:
 
     def rows(self) -> list[tuple[str, str]]:
         """Return label and text of each line."""
-        chain = "whole" if self.chain_ok else f"BROKEN: {'; '.join(self.findings[:3])}"
+        whole = "whole" if self.chain_whole else "whole since the state that was kept (--whole)"
+        chain = whole if self.chain_ok else f"BROKEN: {'; '.join(self.findings[:3])}"
         lock = f"locked, {self.lock[:12]}" if self.lock else "not locked"
         return [
             ("Study", f"{self.study_id}: {self.title}"),
@@ -136,6 +139,7 @@ def status_of(
     plan: str | None,
     now: datetime,
     blinded: bool = True,
+    chain_whole: bool = True,
 ) -> StudyStatus:
     """Return the status of a state and a checked chain.
 
@@ -179,4 +183,5 @@ def status_of(
         data=lock_text(state),
         signatures=len(signed),
         signatures_broken=sum(signature.broken_by is not None for signature in signed),
+        chain_whole=chain_whole,
     )

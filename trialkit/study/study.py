@@ -12,17 +12,15 @@ import trialkit
 from trialkit._canonical import sha256_file, write_durably
 from trialkit._clock import Clock, RealClock
 from trialkit.errors import (
-    ChainBroken,
     DataLocked,
     Duplicate,
-    NotPermitted,
     OutOfOrder,
     StorageRefused,
     UnknownName,
     UsageError,
 )
 from trialkit.record.allocation import AllocationStore, Place
-from trialkit.record.chain import Event
+from trialkit.record.chain import GENESIS, Event
 from trialkit.record.events import Record
 from trialkit.record.kinds import CommandRefused, Payload, StudyCreated, UserAdded
 from trialkit.record.postgres import without_password
@@ -31,7 +29,8 @@ from trialkit.record.sign import KeyStore, check_user
 from trialkit.record.state import ParticipantState, StudyState
 from trialkit.record.storage import storage_guard
 from trialkit.study.access import Access, authenticate
-from trialkit.study.asking import look
+from trialkit.study.asking import check_role, look, require_owner_for
+from trialkit.study.cached import keep
 from trialkit.study.design import Design, unknown_name
 from trialkit.study.files import (
     DESIGN,
@@ -43,7 +42,16 @@ from trialkit.study.files import (
     new_folder,
 )
 from trialkit.study.holds import held_back
-from trialkit.study.shared import Refusal, Shared, assemble, check_files, fold, load_sound
+from trialkit.study.shared import (
+    Refusal,
+    Shared,
+    assemble,
+    check_files,
+    fold,
+    follow,
+    load_sound,
+    read_state,
+)
 from trialkit.study.status import StudyStatus, status_of
 
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
@@ -220,6 +228,7 @@ class Study:
         password: str | None = None,
         token: str | None = None,
         write: bool = True,
+        whole: bool = False,
         clock: Clock | None = None,
         keys: KeyStore | None = None,
     ) -> Study:
@@ -234,6 +243,9 @@ class Study:
             Proof of who acts; default: what `trialkit login` keeps, where the study requires one.
         write : bool
             False opens for reading, which never waits and leaves no trace but a failed login.
+        whole : bool
+            True folds every event, and does not look at the state that was kept of an earlier
+            open (`trialkit.study.cached`).
 
         Raises
         ------
@@ -251,9 +263,11 @@ class Study:
         where = contents.store(folder)
         record = Record.open(where, write=write, clock=clock or RealClock())
         try:
-            state = fold(record)
+            state, trusted = read_state(record, contents.study_id, whole=whole)
             check_files(folder, contents, state)
-            study = cls(assemble(folder, contents, record, state, keys), actor or login_name())
+            shared = assemble(folder, contents, record, state, keys)
+            shared.trusted = trusted
+            study = cls(shared, actor or login_name())
             if actor is not None and actor not in study.state.users:
                 raise unknown_name("user", actor, list(study.state.users))
             study.access = authenticate(
@@ -390,7 +404,7 @@ class Study:
         """
         self.require("add_user")
         held = permissions_of(check_role(role))
-        self.require_owner_for(role)
+        require_owner_for(role, self.actor, self.role)
         if check_user(user) in self.state.users:
             raise Duplicate(
                 f"{user} is a user already ({self.state.users[user].role}).",
@@ -405,20 +419,6 @@ class Study:
                 sites=sorted(set(sites)),
             )
         )
-
-    def require_owner_for(self, role: str) -> None:
-        """Refuse unless an owner acts, where `role` is one that only an owner gives or takes.
-
-        Raises
-        ------
-        NotPermitted
-            If it is.
-        """
-        if role in ("owner", "administrator") and self.role != "owner":
-            raise NotPermitted(
-                f"{self.actor} ({self.role}) may not make or change an {role}.",
-                remedy="Ask the owner of the study.",
-            )
 
     # --- the record ----------------------------------------------------------------------
 
@@ -502,18 +502,22 @@ class Study:
         """
         if self.record.head == (self.state.seq, self.state.hash):
             return
-        for event in self.record.read(after=self.state.seq):
-            if event.seq != self.state.seq + 1 or event.prev != self.state.hash:
-                raise ChainBroken(
-                    f"{self.record.address}: event {event.seq} does not follow what was read.",
-                    remedy="Run `trialkit record verify`, and restore the study from a copy.",
-                )
-            self.state.apply(event)
-        if self.record.head[0] < self.state.seq:
-            raise ChainBroken(
-                f"{self.record.address}: events after {self.record.head[0]} are gone.",
-                remedy="Keep the folder as evidence, and restore the study from a copy.",
-            )
+        follow(self.record, self.state)
+
+    def check_whole(self) -> None:
+        """Fold every event, unless that was done when the study was opened.
+
+        What decides or proves begins with it, so that nothing rests on the cache.
+
+        Raises
+        ------
+        ChainBroken
+            If the chain does not hold.
+        """
+        if self._shared.trusted[0]:
+            vars(self.state).update(vars(fold(self.record)))
+            keep(self.record, self.state)
+            self._shared.trusted = (0, GENESIS)
 
     def running(self, session: str) -> FileLock:
         """Return the lock that says that a session runs in this process.
@@ -566,18 +570,22 @@ class Study:
 
     # --- at a glance -----------------------------------------------------------------------
 
-    def status(self) -> StudyStatus:
-        """Return counts, lock state and chain state; the chain is checked anew."""
+    def status(self, *, whole: bool = True) -> StudyStatus:
+        """Return counts, lock state and chain state; the chain is checked anew.
+
+        Without `whole` it is checked from where the state was taken from the cache.
+        """
         if not self.record.write:
             self.refresh()
-        plan = self.plan_file.name if self.plan_file else None
+        after = (0, GENESIS) if whole else self._shared.trusted
         return status_of(
             self.state,
-            self.record.verify(),
+            self.record.verify(after=after),
             folder=str(self.folder),
-            plan=plan,
+            plan=self.plan_file.name if self.plan_file else None,
             now=self.clock.now(),
             blinded=not self.may("see_allocation"),
+            chain_whole=not after[0],
         )
 
     def _repr_html_(self) -> str:
@@ -586,11 +594,3 @@ class Study:
     def __repr__(self) -> str:
         """Return id and size."""
         return f"<Study {self.state.study_id}: {len(self.state.participants)} participants>"
-
-
-def check_role(role: str) -> str:
-    """Return `role` if a person can have it, or raise `UnknownName`."""
-    permissions_of(role)
-    if role == "none":
-        raise unknown_name("role", role, [])
-    return role
