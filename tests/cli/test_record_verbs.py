@@ -161,6 +161,7 @@ def test_only_who_may_see_allocations_is_told_how_many_events_there_are(run: Run
         "root",
         "findings",
         "has_head",
+        "kept_state",
     }
     for words in (("--counts",), ("--against", f"500={'0' * 64}"), ("--anchor", f"5={'0' * 64}")):
         status, out, err = run("verify", *words, "--as", "asta")
