@@ -1,4 +1,4 @@
-"""The verbs ``redcap export``, ``redcap draft`` and ``redcap import``: output and exit status."""
+"""The verbs of ``redcap`` and ``odm``: export, draft and import; output and exit status."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from small_study import WALK, make_study, randomised
 
 from trialkit.cli import main
 from trialkit.participants import correct
+from trialkit.record import KeyStore
+from trialkit.study import Study
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -59,14 +61,21 @@ def test_out_and_in_by_verbs(run: Run, tmp_path: Path) -> None:
     )
 
 
+def test_odm_out_and_in_by_verbs(run: Run, tmp_path: Path) -> None:
+    given = told(run, "odm", "export", "--out", "out.xml")
+    assert list(given["files"]) == ["out.xml"]
+    draft = told(run, "odm", "draft", "out.xml", "--out", "m.yaml")
+    assert (draft["undecided"], draft["forms"]) == ([], ["10MWT", "ABC", "BBS"])
+    done = told(run, "odm", "import", "out.xml", "--map", "m.yaml")
+    assert (done["unchanged"], done["changes"], done["event"]) == (2, [], None)
+    (tmp_path / "out.xml").write_text("<!DOCTYPE ODM><ODM/>")
+    status, _, err = run("odm", "import", "out.xml", "--map", "m.yaml")
+    assert (status, "it has a document type" in err) == (3, True)
+
+
 def test_findings_leave_with_3_and_a_role_with_5(run: Run, tmp_path: Path) -> None:
     told(run, "redcap", "export", "--out", "out")
     told(run, "redcap", "draft", "out/dictionary.csv", "--out", "m.yaml")
-    with make_study(tmp_path / "other"):
-        pass
-    from trialkit.record import KeyStore
-    from trialkit.study import Study
-
     with Study.open(tmp_path / "study", actor="asta", keys=KeyStore(tmp_path / "keys")) as opened:
         usubjid = next(iter(opened.state.participants))
         correct(

@@ -27,6 +27,11 @@ def register(app: typer.Typer) -> None:
     redcap.command("draft")(draft_redcap)
     redcap.command("import")(import_redcap)
     app.add_typer(redcap, name="redcap")
+    odm = typer.Typer(no_args_is_help=True, help="Forms to and from CDISC ODM 2.0.")
+    odm.command("export")(export_odm)
+    odm.command("draft")(draft_odm)
+    odm.command("import")(import_odm)
+    app.add_typer(odm, name="odm")
 
 
 def export_redcap(
@@ -77,6 +82,53 @@ def import_redcap(
 
     with Study.open(study, actor=user) as opened:
         done = import_(opened, mapping, records, dictionary=dictionary, check_only=check)
+    _show_imported(done, as_json)
+
+
+def export_odm(
+    study: StudyOption,
+    out: Annotated[Path, typer.Option("--out", help="A file that does not exist yet.")],
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write design, users, sites and every value with its history as ODM 2.0; no arm is told."""
+    from trialkit.exchange.odm import export_odm as export
+    from trialkit.study import Study
+
+    with Study.open(study, actor=user) as opened:
+        _show_given(export(opened, out), as_json)
+
+
+def draft_odm(
+    file: Annotated[Path, typer.Argument(help="The ODM 2.0 file.")],
+    study: StudyOption,
+    out: DraftOut,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a draft of a mapping from the design in an ODM file, to be edited by hand."""
+    from trialkit.exchange.odm import draft_odm as draft
+    from trialkit.study import Study
+
+    with Study.open(study, actor=user, write=False) as opened:
+        text = draft(opened, file)
+    _write_draft(out, text, as_json)
+
+
+def import_odm(
+    file: Annotated[Path, typer.Argument(help="The ODM 2.0 file.")],
+    study: StudyOption,
+    mapping: MapOption,
+    check: CheckOption = False,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Enter the forms of an ODM file through a mapping: all of them, or none."""
+    from trialkit.exchange.odm import import_odm as import_
+    from trialkit.study import Study
+
+    with Study.open(study, actor=user) as opened:
+        done = import_(opened, mapping, file, check_only=check)
     _show_imported(done, as_json)
 
 

@@ -58,12 +58,15 @@ class Table:
         Columns that a mapping has to map or to ignore.
     fields : dict of str to Field
         By column; empty where there is no dictionary.
+    units : list of str
+        Columns that hold nothing but the unit of others.
     """
 
     name: str
     sha256: str
     columns: list[str] = field(default_factory=list)
     fields: dict[str, Field] = field(default_factory=dict)
+    units: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
