@@ -98,6 +98,10 @@ VALUES: dict[str, tuple[str, ...]] = {
     "template": ("primary",),
     "name": ("theo",),
     "data": ("none.csv",),
+    "records": ("none.csv",),
+    "dictionary": ("none.csv",),
+    "--dictionary": ("none.csv",),
+    "file": ("none.xml",),
     "--map": ("none.yaml",),
     "export": ("none.jsonl",),
 }

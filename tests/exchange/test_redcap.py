@@ -47,6 +47,7 @@ class Desk:
         self.first = make(folder / "a")
         fill(self.first, enter_people(self.first))
         self.given = export_redcap(self.first.as_user("dana"), self.out)
+        export_redcap(self.first.as_user("ivan"), folder / "whole")
         self.second = make(folder / "b")
         prepare(self.second, self.first)
         text = draft_redcap(self.second, self.out / "dictionary.csv")
@@ -56,7 +57,7 @@ class Desk:
         return import_redcap(
             self.second.as_user(user),
             self.mapping,
-            self.out / "records.csv",
+            self.out.parent / "whole" / "records.csv",
             dictionary=self.out / "dictionary.csv",
             **more,
         )
@@ -87,7 +88,7 @@ def test_every_form_comes_back_item_by_item(desk: Desk) -> None:
     assert [c.seq for c in done.changes] == list(range(head[0] + 1, done.event.seq))
     assert done.changes == checked.changes
     payload = done.event.payload
-    assert payload["file_sha256"] == sha256_file(desk.out / "records.csv")
+    assert payload["file_sha256"] == sha256_file(desk.out.parent / "whole" / "records.csv")
     assert payload["mapping_sha256"] == sha256_file(desk.mapping)
     assert (payload["format"], payload["participants"]) == ("redcap", 3)
     assert desk.second.record.verify().ok
@@ -110,7 +111,7 @@ def test_a_second_import_changes_nothing(desk: Desk) -> None:
 
 
 def test_an_export_is_an_event_and_overwrites_nothing(desk: Desk) -> None:
-    event = list(desk.first.record.read(kinds=["data.exported"]))[-1]
+    event = next(iter(desk.first.record.read(kinds=["data.exported"])))
     assert event.payload["files"] == {p.name: sha256_file(p) for p in desk.out.iterdir()}
     assert event.payload["blinded"] is True
     with pytest.raises(Duplicate):

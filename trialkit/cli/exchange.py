@@ -163,5 +163,5 @@ def _show_imported(done: Imported, as_json: bool) -> None:
     if done.queries:
         lines.append(f"queries: {', '.join(done.queries)}")
     if done.event is not None:
-        lines.append(f"event {done.event.seq}")
+        lines.append(f"event {done.event.hash[:16]}")
     emit(done.to_dict(), "\n".join(lines), as_json=as_json)

@@ -1,8 +1,8 @@
 """What leaves a study in the forms of other systems: groups of items, and their values over time.
 
 Nothing here tells an arm: there are no sessions, no deficiencies of a device and no event numbers
-(a session on a device takes more events), and a reason that names an arm is hidden from whoever
-may not see allocations.
+(a session on a device takes more events). From whoever may not see allocations the words of those
+who may are hidden, and words that name an arm.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from trialkit.participants.queries import names_arm, sees_site
 from trialkit.protocol.forms import Entry, Form, Item
 from trialkit.record import kinds as k
 from trialkit.record.chain import Event
+from trialkit.record.roles import permissions_of
 from trialkit.study import Study
 
 Kind = Literal["participant", "visit", "form", "diary", "diary_entry"]
@@ -175,11 +176,14 @@ class _Collector:
         self.TAKES[event.kind](self, event)
 
     def _add(self, filled: Filled, event: Event, values: dict[str, Entry]) -> None:
-        filled.versions.append(Version(event, values, self._said(event.reason)))
+        filled.versions.append(Version(event, values, self._said(event, event.reason)))
 
-    def _said(self, text: str | None) -> str | None:
-        hidden = self._blinded and text is not None and names_arm(self._study, text)
-        return HIDDEN if hidden else text
+    def _said(self, event: Event, text: str | None) -> str | None:
+        """Return words of an event, or what stands for them while blinded."""
+        if text is None or not self._blinded:
+            return text
+        saw = "see_allocation" in permissions_of(event.role)
+        return HIDDEN if saw or names_arm(self._study, text) else text
 
     def _enrolled(self, event: Event) -> None:
         given = k.ParticipantEnrolled.model_validate(event.payload)
@@ -198,9 +202,9 @@ class _Collector:
         if event.kind == k.VisitHeld.kind:
             values: dict[str, Entry] = {"DAY": event.payload["day"]}
             if event.reason:
-                values["REASON"] = self._said(event.reason)
+                values["REASON"] = self._said(event, event.reason)
         else:
-            values = {"MISSED": event.payload["code"]}
+            values = {"MISSED": self._said(event, event.payload["code"])}
         self._add(filled, event, values)
 
     def _recorded(self, event: Event) -> None:
@@ -210,7 +214,7 @@ class _Collector:
         filled.verified, filled.flags = given.entry == "single", given.flags
         values: dict[str, Entry] = {**given.items, STATUS: given.status}
         if given.code is not None:
-            values[CODE] = given.code
+            values[CODE] = self._said(event, given.code)
         if given.done_on is not None:
             values[DONE_ON] = given.done_on
         self._add(filled, event, values)

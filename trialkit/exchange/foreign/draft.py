@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from trialkit.exchange.foreign.contents import CODE, DONE_ON, STATUS, Group
+from trialkit.exchange.foreign.contents import CODE, DONE_ON, HIDDEN, STATUS, Group
 from trialkit.exchange.foreign.mapping import SCHEMA
 from trialkit.exchange.foreign.table import Field
 from trialkit.protocol.forms import Item
@@ -59,7 +59,7 @@ def draft_mapping(
     if participant is not None:
         data["participant"] = participant
     data |= {
-        "missing": missing,
+        "missing": [*missing, HIDDEN],
         "late_reason": None,
         "conflicts": "refuse",
         "ignore": [*also, *ignore],

@@ -103,17 +103,17 @@ class Imported:
     event: Event | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return it as plain data, without numbers of events: they tell of sessions."""
         return {
             "file": self.table,
             "checked": self.checked,
-            "changes": [change.model_dump() for change in self.changes],
+            "changes": [change.model_dump(exclude={"seq"}) for change in self.changes],
             "unchanged": self.unchanged,
             "conflicts": [
                 asdict(c) | {"place": c.place.model_dump(exclude_none=True)} for c in self.conflicts
             ],
             "queries": self.queries,
-            "event": self.event.seq if self.event else None,
+            "event": self.event.hash if self.event else None,
         }
 
 
@@ -251,8 +251,8 @@ def _visit(study: Study, cell: VisitCell, done: Imported) -> None:
         else:
             participants.miss_visit(study, cell.usubjid, cell.visit, code=cell.missed or "")
         return
-    recorded = known.day if known.held else known.code
-    given = cell.day if cell.day is not None else cell.missed
+    recorded = known.day if known.held else "missed"  # why is no business of who imports
+    given = cell.day if cell.day is not None else "missed"
     if recorded == given:
         done.unchanged += 1
     else:

@@ -31,13 +31,13 @@ class Given:
     event: Event
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return it as plain data, without the number of the event: it tells of sessions."""
         return {
             "path": str(self.path),
             "files": self.files,
             "participants": self.participants,
             "values": self.values,
-            "event": self.event.seq,
+            "event": self.event.hash,
         }
 
 

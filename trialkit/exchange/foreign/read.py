@@ -190,8 +190,8 @@ class Reading:
             return
         before = len(self.findings)
         day = self._whole(row, mapped.day)
-        missed = self._text(row, mapped.missed, free=True)
-        reason = self._text(row, mapped.reason, free=True)
+        missed = self._text(row, mapped.missed)
+        reason = self._text(row, mapped.reason)
         if day is None and missed is None and len(self.findings) == before:
             return
         visit = mapped.visits.get(row.place)

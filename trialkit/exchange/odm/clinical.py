@@ -2,8 +2,8 @@
 
 What was entered is an Insert; a correction is an Update of the values that it changed, and a
 Remove of those that it took away, so that the old value stays in the file. An audit record names
-user, site, UTC time and reason, and the beginning of the event's hash, by which it is found in
-the record; event numbers would tell how many events a session took.
+user, site, UTC time and reason, and for whoever may see allocations the beginning of the event's
+hash, by which it is found in the record; event numbers would tell how many events a session took.
 """
 
 from __future__ import annotations
@@ -28,13 +28,17 @@ def site_oid(site: str) -> str:
     return f"LOC.{site}"
 
 
-def subject_data(subject: Subject, groups: dict[str, Group]) -> Element:
-    """Return everything of one participant."""
+def subject_data(subject: Subject, groups: dict[str, Group], *, traced: bool = False) -> Element:
+    """Return everything of one participant; `traced` names the event of each value."""
     events = [
         element(
             "StudyEventData",
             {"StudyEventOID": event_oid(visit), "TransactionType": "Upsert"},
-            *(part for f in filled for part in _transactions(f, groups[f.group], subject.site)),
+            *(
+                part
+                for f in filled
+                for part in _transactions(f, groups[f.group], subject.site, traced)
+            ),
         )
         for visit, filled in groupby(subject.filled, key=lambda f: f.visit)
     ]
@@ -46,10 +50,11 @@ def subject_data(subject: Subject, groups: dict[str, Group]) -> Element:
     )
 
 
-def _transactions(filled: Filled, group: Group, site: str) -> Iterator[Element]:
+def _transactions(filled: Filled, group: Group, site: str, traced: bool) -> Iterator[Element]:
     before: dict[str, Entry] = {}
     for version in filled.versions:
-        parts = list(_changed(group, before, version, site))
+        audit = _audit(version, site, traced)
+        parts = list(_changed(group, before, version, audit))
         kind = "Insert" if not before else "Update" if version.values else "Remove"
         if parts:
             yield element(
@@ -60,13 +65,13 @@ def _transactions(filled: Filled, group: Group, site: str) -> Iterator[Element]:
                     "TransactionType": kind,
                 },
                 *parts,
-                _audit(version, site),
+                audit,
             )
         before = version.values
 
 
 def _changed(
-    group: Group, before: dict[str, Entry], version: Version, site: str
+    group: Group, before: dict[str, Entry], version: Version, audit: Element
 ) -> Iterator[Element]:
     for item in group.items:
         old, new = before.get(item.id), version.values.get(item.id)
@@ -77,11 +82,11 @@ def _changed(
             "ItemData",
             {"ItemOID": item_oid(group.code, item.id), "TransactionType": kind},
             None if new is None else text_element("Value", entry_text(new)),
-            _audit(version, site),
+            audit,
         )
 
 
-def _audit(version: Version, site: str) -> Element:
+def _audit(version: Version, site: str, traced: bool) -> Element:
     event = version.event
     return element(
         "AuditRecord",
@@ -90,5 +95,5 @@ def _audit(version: Version, site: str) -> Element:
         element("LocationRef", {"LocationOID": site_oid(site)}),
         text_element("DateTimeStamp", event.at),
         text_element("ReasonForChange", version.reason) if version.reason else None,
-        text_element("SourceID", event.hash[:16]),
+        text_element("SourceID", event.hash[:16]) if traced else None,
     )

@@ -94,7 +94,7 @@ def _parts(study: Study, counts: dict[str, int]) -> Iterator[bytes]:
     yield opening("ClinicalData", {"StudyOID": version.study, "MetaDataVersionOID": version.design})
     faults: list[Finding] = []
     for subject in subjects(study, groups):
-        made = subject_data(subject, by_code)
+        made = subject_data(subject, by_code, traced=study.may("see_allocation"))
         if any(FORBIDDEN.search(text) for text in all_texts(made)):
             faults += _unwritable(subject)
         counts["participants"] += 1
