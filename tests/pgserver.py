@@ -11,6 +11,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -79,6 +80,21 @@ class Server:
     def stop(self, mode: str = "fast") -> None:
         """Stop it: ``fast``, or ``immediate`` as a crash would."""
         self._run("pg_ctl", "-D", str(self._data), "-w", "-t", "120", "-m", mode, "stop")
+
+    def wait(self, seconds: float = 120.0) -> None:
+        """Wait until it answers again after a crash of its own."""
+        import psycopg
+
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                psycopg.connect(self.url("postgres"), connect_timeout=10).close()
+            except psycopg.OperationalError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
 
     def url(self, database: str, user: str = "admin") -> str:
         """Return the URL of a database for a user."""

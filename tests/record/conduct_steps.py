@@ -67,6 +67,7 @@ def make(folder: Path, *, minimised: bool = False, database: str | None = None) 
         before, _, rest = shared.partition("  randomisation:\n")
         shared = before + MINIMISED + rest[rest.index("  eligibility:") :]
     files = []
+    folder.mkdir(parents=True, exist_ok=True)
     for arm, part in (("ROBOTIC", ROBOTIC), ("CONVENTIONAL", CONVENTIONAL)):
         files.append(folder / f"{arm.lower()}.yaml")
         files[-1].write_text(HEAD.format(id=arm.lower(), arm=arm) + shared + part, "utf-8")
@@ -250,6 +251,11 @@ def wrong_now(folder: Path, told: str) -> tuple[list[str], int]:
             return wrong, study.state.seq
     except TrialkitError as error:
         return [f"refused: {error}"], 0
+
+
+def wrong_at_end_of(study: Study) -> list[str]:
+    """Return what is wrong with an open study at the end of the trial."""
+    return _whole(study)
 
 
 def wrong_at_end(folder: Path) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from trialkit.errors import StorageRefused, StudyBusy, TrialkitError
 
@@ -27,6 +27,8 @@ def storage_guard(where: Path | str) -> Iterator[None]:
     """
     try:
         yield
+    except PendingRollbackError as error:
+        raise storage_refused(where, "the connection was lost before this step") from error
     except (DBAPIError, sqlite3.Error) as error:
         raise storage_refused(where, str(getattr(error, "orig", error))) from error
     except OSError as error:

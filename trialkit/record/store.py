@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from trialkit.errors import StorageRefused
 from trialkit.record.schema import events
 from trialkit.record.storage import storage_guard
 
@@ -35,7 +36,18 @@ class Store(ABC):
         self.address = address
         self.write = write
         self._engine = engine
-        self.connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        self._held = False  # a transaction of ours is open, or was lost with its connection
+        self.connection = self._connect()
+
+    def _connect(self) -> sa.Connection:
+        return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+    def _connect_again(self) -> None:
+        """Replace a connection that was lost, unless a transaction was lost with it."""
+        if self.connection.invalidated and not self._held:
+            fresh = self._connect()
+            self.connection.close()
+            self.connection = fresh
 
     @abstractmethod
     def durability(self) -> dict[str, str]:
@@ -58,6 +70,8 @@ class Store(ABC):
             If another process holds the lock for too long.
         """
         with storage_guard(self.address):
+            self._connect_again()
+            self._held = True
             self._begin()
         return self.head()
 
@@ -72,12 +86,30 @@ class Store(ABC):
             self.connection.execute(_INSERT, rows)
 
     def commit(self) -> None:
-        """End the transaction; when this returns its events are on disk."""
-        with storage_guard(self.address):
-            self.connection.exec_driver_sql("COMMIT")
+        """End the transaction; when this returns its events are on disk.
+
+        Raises
+        ------
+        StorageRefused
+            If the store refused; nothing was kept, unless the connection was lost meanwhile:
+            then nobody can tell before the server answers again.
+        """
+        try:
+            with storage_guard(self.address):
+                self.connection.exec_driver_sql("COMMIT")
+        except StorageRefused as error:
+            if not self.connection.invalidated:
+                raise
+            raise StorageRefused(
+                f"{self.address}: the connection was lost while the step was committed.",
+                remedy="Check that the database server runs, and look whether the step is in "
+                "the record before it is repeated.",
+            ) from error
+        self._held = False
 
     def rollback(self) -> None:
         """Take the transaction back, also after an error that closed the connection."""
+        self._held = False
         if self.connection.invalidated:  # the database took it back with the connection
             self.connection.rollback()
             return
@@ -92,6 +124,7 @@ class Store(ABC):
     def fetch(self, query: sa.Select[Any]) -> list[Any]:
         """Return the rows of a query."""
         with storage_guard(self.address):
+            self._connect_again()
             return list(self.connection.execute(query))
 
     @abstractmethod

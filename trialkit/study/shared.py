@@ -54,6 +54,7 @@ class Shared:
     plan_file: Path | None
     refused: list[Refusal] = field(default_factory=list)
     depth: int = 0
+    stale: bool = False  # the state is ahead of a record that could not be read
     watch: ClockWatch = field(default_factory=ClockWatch)
     trusted: tuple[int, str] = (0, GENESIS)
     sitting: str = field(default_factory=lambda: secrets.token_hex(16))
