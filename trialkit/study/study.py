@@ -484,19 +484,13 @@ class Study:
         except BaseException:
             shared.watch.seen, shared.stale = seen, True
             with contextlib.suppress(StorageRefused):  # the next one begins with it
-                self._follow_record()
+                shared.follow()
             raise
         finally:
             if shared.depth == 0 and shared.refused:
                 refused, shared.refused = shared.refused, []
                 for refusal in refused:
                     self._record_refusal(self.record, refusal)
-
-    def _follow_record(self) -> None:
-        """Fold the record anew where events that the state has seen were taken back."""
-        if self._shared.stale and (self.state.seq, self.state.hash) != self.record.head:
-            self.state.rebuild(self.record.read())
-        self._shared.stale = False
 
     def refresh(self) -> None:
         """Take into account what other writers appended since.
@@ -506,7 +500,7 @@ class Study:
         ChainBroken
             If the record no longer continues what was read from it.
         """
-        self._follow_record()
+        self._shared.follow()
         if self.record.head == (self.state.seq, self.state.hash):
             return
         follow(self.record, self.state)
