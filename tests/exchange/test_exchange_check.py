@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_study import WALK, enrolled, make_study, randomised
+from small_study import START, WALK, enrolled, make_study, randomised, write_protocols
 
+from trialkit._clock import SimulatedClock
 from trialkit.errors import DataLocked, MappingFindings
 from trialkit.exchange.redcap import draft_redcap, import_redcap
 from trialkit.exchange.redcap.dictionary import COLUMNS
 from trialkit.participants import assess, enrol, hold_visit, withdraw
+from trialkit.record import KeyStore
 from trialkit.study import Study
 
 HEADER = ",".join(f'"{c}"' for c in COLUMNS)
@@ -297,3 +299,27 @@ def test_a_draft_of_a_foreign_dictionary_leaves_open_what_a_person_decides(desk:
 )
 def test_files_that_are_no_records(desk: Desk, records: str, text: str) -> None:
     assert text in desk.found(records)
+
+
+def test_in_postgresql_too_nothing_is_kept_or_everything(postgres: Any, tmp_path: Path) -> None:
+    with Study.create(
+        tmp_path / "study",
+        protocols=write_protocols(tmp_path),
+        actor="olga",
+        clock=SimulatedClock(START),
+        keys=KeyStore(tmp_path / "keys"),
+        seed=1,
+        database=postgres.database(),
+    ) as study:
+        study.add_user("dana", role="data_manager")
+        hold_visit(study, enrolled(study), "BL", day=-2)
+        (tmp_path / "m.yaml").write_text(MAPPING)
+        (tmp_path / "r.csv").write_text(RECORDS + "2,screening_arm_1,2,20,,,,\n")
+        head, dana = study.record.head, study.as_user("dana")
+        with pytest.raises(MappingFindings):
+            import_redcap(dana, tmp_path / "m.yaml", tmp_path / "r.csv")
+        assert (study.record.head, study.record.last_given) == (head, head[0])
+        (tmp_path / "r.csv").write_text(RECORDS)
+        done = import_redcap(dana, tmp_path / "m.yaml", tmp_path / "r.csv")
+        assert [c.what for c in done.changes] == ["10MWT at BL"]
+        assert study.record.verify().ok
