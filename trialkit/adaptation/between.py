@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import TYPE_CHECKING
 
 from trialkit.errors import UsageError
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
 
 
 def forgetting_factor(value: float, error: float, *, forget: float, gain: float) -> float:
@@ -79,6 +82,8 @@ def phase_stiffness(
     -----
     Maggioni et al. 2018; see ``SOURCES["phase_stiffness"]``.
     """
+    import numpy as np
+
     now, gap = np.asarray(stiffness, dtype=np.float64), np.asarray(error, dtype=np.float64)
     if gap.ndim != 2 or now.shape != gap.shape[:1] or not 0 <= forget < 1 or gain < 0:
         raise UsageError(
@@ -103,6 +108,8 @@ def endpoint_to_joints(stiffness: float, direction: ArrayLike, jacobian: ArrayLi
     jacobian : (axes, joints) array
         m/rad.
     """
+    import numpy as np
+
     row = np.asarray(direction, dtype=np.float64) @ np.asarray(jacobian, dtype=np.float64)
     return stiffness * np.outer(row, row)
 

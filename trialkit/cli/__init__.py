@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from copy import copy
 from importlib import import_module
 from typing import Annotated
 
@@ -72,9 +73,23 @@ def _root(
     """Gait-training trials from a written protocol to a signed evidence package."""
 
 
+def narrowed(verb: str) -> typer.Typer:
+    """Return the command line with the one verb that is called; all of it for an unknown one.
+
+    Building the commands of all verbs takes longer than most verbs do.
+    """
+    commands = [one for one in app.registered_commands if one.name == verb]
+    groups = [one for one in app.registered_groups if one.name == verb]
+    if not commands and not groups:
+        return app
+    small = copy(app)
+    small.registered_commands, small.registered_groups = commands, groups
+    return small
+
+
 def main() -> None:
     """Run the command line and leave with the exit status of what happened."""
     try:
-        app()
+        narrowed(sys.argv[1] if len(sys.argv) > 1 else "")()
     except TrialkitError as error:
         sys.exit(fail(error, as_json="--json" in sys.argv))
