@@ -59,12 +59,13 @@ class Shared:
     trusted: tuple[int, str] = (0, GENESIS)
     sitting: str = field(default_factory=lambda: secrets.token_hex(16))
 
+    source_file: str | None = None
+
     def follow(self) -> None:
         """Fold the record anew where events that the state has seen were taken back."""
         if self.stale and (self.state.seq, self.state.hash) != self.record.head:
             self.state.rebuild(self.record.read())
         self.stale = False
-    source_file: str | None = None
 
     @contextmanager
     def entering(self, file_sha256: str) -> Iterator[None]:
