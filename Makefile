@@ -8,7 +8,7 @@ WORLD  ?= benefit
 SEED   ?= 2026
 OUT    ?= demo
 
-.PHONY: help demo test check test-slow docs calibration lock clean
+.PHONY: help demo test check test-slow docs calibration requirements lock clean
 help:             ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -52,9 +52,13 @@ docs: $(VENV)/.dev ## write docs/reference and the notebook again
 	$(BIN)/python docs/build_reference.py
 	$(BIN)/python docs/build_agreement.py
 	$(BIN)/python docs/build_notebook.py
+	$(BIN)/python docs/build_requirements.py --no-run
 
 calibration: $(VENV)/.dev ## write docs/reference/calibration.md again (40 minutes)
 	$(BIN)/python docs/build_calibration.py
+
+requirements: $(VENV)/.dev ## run the tests of the requirements, write docs/reference/requirements.md
+	$(BIN)/python docs/build_requirements.py
 
 lock: ## write the lock files again (needs uv)
 	uv pip compile pyproject.toml --group run --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/run.txt

@@ -70,19 +70,21 @@ def make_pair(folder: Path) -> tuple[Path, Path]:
     return folder / "first", folder / "second"
 
 
+def slower_protocols(folder: Path) -> list[Path]:
+    """Write the protocols, the support as slow as the simulated trainer moves it."""
+    paths = write_protocols(folder)
+    text = paths[0].read_text(encoding="utf-8")
+    fast, slow = ("maximum: 0.5, rate_per_s: 0.1", "maximum: 0.5, rate_per_s: 0.05")
+    paths[0].write_text(text.replace(fast, slow), encoding="utf-8")
+    return paths
+
+
 def _tell(folder: Path, seed: int) -> None:
     """Let the same things happen to A and B, each in the way of their arm."""
     clock = SimulatedClock(START)
-    protocols = write_protocols(folder)
-    slower = (
-        protocols[0]
-        .read_text()
-        .replace("maximum: 0.5, rate_per_s: 0.1", "maximum: 0.5, rate_per_s: 0.05")
-    )
-    protocols[0].write_text(slower)  # as slow as the simulated trainer moves its support
     with Study.create(
         folder / "study",
-        protocols=protocols,
+        protocols=slower_protocols(folder),
         actor="olga",
         clock=clock,
         keys=KeyStore(folder / "keys"),

@@ -135,6 +135,7 @@ def test_the_owner_cannot_lock_everybody_out(tmp_path: Path) -> None:
         require_login(made.as_user("cora"), password=CORA)
 
 
+@pytest.mark.requirement("R15")
 def test_a_password_is_nowhere_but_in_a_private_hash(study: Study) -> None:
     with pytest.raises(NotAuthenticated):
         again(study, "cora", password="zebra zebra zebra")
@@ -149,6 +150,7 @@ def test_a_password_is_nowhere_but_in_a_private_hash(study: Study) -> None:
     assert b"argon2" not in record
 
 
+@pytest.mark.requirement("R04", "R15")
 def test_five_failures_lock_the_account(study: Study) -> None:
     for _ in range(5):
         with pytest.raises(NotAuthenticated, match="wrong"):
@@ -181,6 +183,7 @@ def test_a_lockout_passes_and_a_right_password_starts_the_count_anew(study: Stud
     assert [event.payload["why"] for event in unlocked] == ["time"]
 
 
+@pytest.mark.requirement("R15")
 def test_a_password_ages(study: Study) -> None:
     advance(study, days=364)
     login(study, "cora", CORA)
@@ -211,6 +214,7 @@ def test_rules_for_a_new_password(study: Study) -> None:
         set_password(cora, "a taken over seat", user="olga")
 
 
+@pytest.mark.requirement("R04")
 def test_a_login_ends_by_pause_by_day_and_by_logout(study: Study, tmp_path: Path) -> None:
     login(study, "cora", CORA)
     kept = list((tmp_path / "state").rglob("*.json"))
@@ -253,6 +257,7 @@ def test_the_environment_is_for_automated_runs(
         again(study, "olga")
 
 
+@pytest.mark.requirement("R04", "R14")
 def test_roles_change_and_names_are_never_given_again(study: Study) -> None:
     set_role(study, "cora", "monitor", sites=["02"])
     cora = study.as_user("cora", password=CORA)

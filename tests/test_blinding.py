@@ -3,7 +3,7 @@
 The calls are made from the command line itself: each verb that takes a study with its required
 arguments, then with each of its options in turn. What a blinded role is shown must be the same in
 both studies, byte for byte, but for hashes, and hold no word of a person who saw the arm. A verb
-that is added is called too; an argument with a new name needs a value in `VALUES`.
+that is added is called too; what its arguments are given is in `VALUES`, by their names.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from swapped_study import NOW, TELLTALE, WORD, A, B, make_pair, on_device
 from trialkit._clock import RealClock
 from trialkit.cli import app
 from trialkit.errors import TrialkitError
-from trialkit.record import KeyStore
+from trialkit.record import KeyStore, Record, StudyState
 from trialkit.record.roles import ROLES, permissions_of
 from trialkit.study import Study
 from trialkit.study.commands import every_command
+
+pytestmark = pytest.mark.requirement("R21")
 
 BLINDED = {
     "assessor": "asta",
@@ -104,6 +106,8 @@ VALUES: dict[str, tuple[str, ...]] = {
     "file": ("none.xml",),
     "--map": ("none.yaml",),
     "export": ("none.jsonl",),
+    "dictionary": ("none.csv",),
+    "records": ("none.csv",),
 }
 #: Not about the record of a study that is there.
 ELSEWHERE = {("device", "check"), ("import",)}
@@ -150,10 +154,9 @@ def _words(param: Any, *, needed: bool = True) -> list[list[str]]:
         return [[param.opts[0]]]
     option = param.param_type_name == "option"
     name = param.opts[0] if option else param.name
-    if name not in VALUES:
-        assert not needed, f"give {name!r} a value in VALUES"
+    if name not in VALUES and not needed:
         return []
-    return [[name, value] if option else [value] for value in VALUES[name]]
+    return [[name, value] if option else [value] for value in VALUES.get(name, ("1",))]
 
 
 @pytest.fixture(scope="module")
@@ -263,6 +266,39 @@ def test_every_verb_shows_the_same_in_both_studies(
     assert made > 200
     _same_files(*(folder / "study" / "snapshots" for folder in pair))
     _same_files(*(folder / "out" for folder in pair))
+
+
+#: Take a device, or minutes; they are tried where they are tested.
+LONG = {("run",), ("supervise",), ("report",), ("demo",)}
+
+
+@pytest.mark.slow(seconds=40)
+@pytest.mark.requirement("R01", "R03")
+def test_no_verb_changes_what_is_stored_or_stops_the_recording(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the owner, who may most: what was stored stays, and every change of state is an event."""
+    folder = pair[0]
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TRIALKIT_KEYS", str(folder / "keys"))
+
+    def stored() -> list[bytes]:
+        with Record.open(folder / "study" / "study.db", write=False, clock=RealClock()) as record:
+            return [row.body for row in record.rows()]
+
+    before, made = stored(), 0
+    for path, command in verbs():
+        for words in calls(path, command) if path not in LONG else ():
+            done = CliRunner().invoke(COMMAND, [*words, "--study", "study", "--as", "olga"])
+            _error(done.exception)
+            now = stored()
+            assert now[: len(before)] == before, words
+            before, made = now, made + 1
+    assert made > 150
+    assert len(before) > 80
+    with Study.open(folder / "study", write=False) as study:
+        assert vars(StudyState(study.record.read())) == vars(study.state)
+        assert study.status().chain_ok
 
 
 def _told(every: list[list[str]], role: str) -> list[list[str]]:

@@ -60,6 +60,7 @@ def mend(study: Study, usubjid: str) -> None:
     )
 
 
+@pytest.mark.requirement("R05", "R22")
 def test_a_lock_refuses_every_entry_by_everybody(study: Study) -> None:
     usubjid, waiting = randomised(study), enrolled(study)
     event = lock_data(study.as_user("dora"), reason="last visit is in")
@@ -109,6 +110,7 @@ def test_safety_reports_go_on_and_stay_out_of_locked_tables(study: Study) -> Non
     assert_frame_equal(collect(study)["AE"], after)
 
 
+@pytest.mark.requirement("R22")
 def test_unlocking_takes_two_people_and_a_reason(study: Study) -> None:
     dora, ivan = study.as_user("dora"), study.as_user("ivan")
     with pytest.raises(UsageError, match="reason"):
@@ -210,6 +212,7 @@ def test_nothing_is_locked_over_an_open_session(study: Study) -> None:
         freeze(study, "nobody")
 
 
+@pytest.mark.requirement("R22")
 def test_the_lock_can_be_told_from_its_events_alone(study: Study) -> None:
     freeze(study)
     lock_data(study, reason="complete")

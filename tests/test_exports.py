@@ -32,6 +32,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.requirement("R05")
 @pytest.mark.parametrize("suffix", ["html", "csv"])
 def test_the_whole_record_with_the_hashes_of_both_files(
     study: Study, tmp_path: Path, suffix: str
@@ -47,6 +48,7 @@ def test_the_whole_record_with_the_hashes_of_both_files(
     assert (tmp_path / "plain.jsonl").read_bytes().startswith(path.read_bytes())
 
 
+@pytest.mark.requirement("R05")
 def test_a_proof_and_a_head(study: Study, tmp_path: Path) -> None:
     path = tmp_path / "out.json"
     made = export_proof(study, path, seq=2)
@@ -64,6 +66,7 @@ def test_a_proof_and_a_head(study: Study, tmp_path: Path) -> None:
     assert check_proof(export_proof(study, since=made.head)).ok
 
 
+@pytest.mark.requirement("R08", "R21")
 @pytest.mark.parametrize("way", [export_record, export_proof, export_head])
 def test_who_may_and_that_a_refusal_is_an_event(
     study: Study, tmp_path: Path, way: Callable[..., object]

@@ -40,6 +40,7 @@ def mend(study: Study, usubjid: str, seconds: float) -> int:
     return event.seq
 
 
+@pytest.mark.requirement("R05", "R11")
 def test_a_signature_says_who_when_and_what_it_means(study: Study) -> None:
     what = f"form:{randomised(study)}/BL/10MWT"
     event = sign(study.as_user("ivan"), what, "reviewed", password=WORD, signer="ivan")
@@ -56,6 +57,7 @@ def test_a_signature_says_who_when_and_what_it_means(study: Study) -> None:
     assert p["digest"] == sha256_json(covered | {"events": [first[0].hash]})
 
 
+@pytest.mark.requirement("R12")
 def test_a_correction_breaks_the_form_and_the_casebook_and_nothing_else(study: Study) -> None:
     one, two = randomised(study), randomised(study)
     ivan = study.as_user("ivan")
@@ -80,6 +82,7 @@ def test_a_correction_breaks_the_form_and_the_casebook_and_nothing_else(study: S
         assert opened.state.signed == study.state.signed
 
 
+@pytest.mark.requirement("R13")
 def test_two_components_first_then_one_and_both_after_a_pause(study: Study) -> None:
     what = f"casebook:{randomised(study)}"
     ivan = study.as_user("ivan")
@@ -103,6 +106,7 @@ def test_two_components_first_then_one_and_both_after_a_pause(study: Study) -> N
     assert study.state.counts["user.login_failed"] == 1
 
 
+@pytest.mark.requirement("R13")
 def test_a_login_is_one_sitting(study: Study) -> None:
     what = f"casebook:{randomised(study)}"
     require_login(study, password=WORD)
@@ -164,6 +168,7 @@ def test_what_cannot_be_signed(study: Study) -> None:
         attempt(f"form:{usubjid}/BL/10MWT", user="adam")
 
 
+@pytest.mark.requirement("R12")
 def test_a_signature_cannot_be_moved(study: Study) -> None:
     one, two = randomised(study), randomised(study)
     ivan = study.as_user("ivan")

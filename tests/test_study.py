@@ -356,6 +356,7 @@ while True:
 """
 
 
+@pytest.mark.requirement("R18")
 def test_killed_writer_loses_no_participant(study: Study) -> None:
     study.close()
     child = subprocess.Popen(
@@ -426,6 +427,7 @@ def test_views_share_the_study(study: Study) -> None:
 # --- people -------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R14")
 def test_user_names_are_never_used_twice(study: Study) -> None:
     with pytest.raises(Duplicate, match="therapist"):
         study.add_user("theo", role="assessor")
@@ -475,6 +477,7 @@ def test_require_follows_the_table(study: Study) -> None:
                 assert caught.value.details == {"permission": permission}
 
 
+@pytest.mark.requirement("R08")
 def test_append_itself_guards(study: Study) -> None:
     """A room that forgets to ask is refused by the one way in."""
     theo, before = study.as_user("theo"), study.record.head
@@ -571,6 +574,7 @@ def test_status_shows_a_broken_chain(study: Study) -> None:
     assert "BROKEN: event 3: projection" in study._repr_html_()
 
 
+@pytest.mark.requirement("R06")
 def test_a_clock_that_was_set_is_an_event(study: Study) -> None:
     """Wall clock and monotonic clock part: said before the next event, and only once."""
     clock = study.clock

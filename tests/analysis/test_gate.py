@@ -140,6 +140,7 @@ def test_a_second_run_gives_the_same_bytes_and_no_second_event(study: Study) -> 
     assert len(list(study.record.read(kinds=[AnalysisRun.kind]))) == 1
 
 
+@pytest.mark.requirement("R09")
 def test_without_a_lock_nothing_is_analysed(tmp_path: Path) -> None:
     opened = make(tmp_path, lock=False).as_user("stan")
     before = opened.record.head

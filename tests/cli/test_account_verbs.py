@@ -110,6 +110,7 @@ def test_accounts_from_the_first_day_to_the_last(closed: Run) -> None:
     assert (nina["role"], nina["retired"], nina["sites"]) == ("monitor", True, ["01"])
 
 
+@pytest.mark.requirement("R11", "R13")
 def test_signing_takes_name_and_word_then_the_word(closed: Run) -> None:
     assert login(closed, "ivan")[0] == 0
     what = "form:SMALL-01-001/BL/10MWT"

@@ -114,6 +114,7 @@ def test_wrong_usage(run: Run, words: tuple[object, ...]) -> None:
     assert run(*words)[0] == 2
 
 
+@pytest.mark.requirement("R07")
 def test_the_export_is_whole_and_rebuilds_the_state(run: Run, tmp_path: Path) -> None:
     told(run, "head", "--sign")
     path = tmp_path / "trail.jsonl"

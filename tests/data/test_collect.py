@@ -75,6 +75,7 @@ def test_unable_and_not_done_are_told_apart(read_only: Study) -> None:
     assert rows["FTSTRESN"].isna().all()
 
 
+@pytest.mark.requirement("R21")
 def test_blinded_tables_do_not_tell_the_arm(read_only: Study) -> None:
     """Whatever differs between two people in different arms must be what people entered."""
     frames = collect(read_only)

@@ -50,6 +50,7 @@ def test_rebuilt_from_the_same_record_it_has_the_same_bytes(trial: Study) -> Non
     assert [p.name for p in snapshots(trial)] == [first.hash[:12]]  # one event a snapshot
 
 
+@pytest.mark.requirement("R09")
 def test_unblinding_needs_permission_and_a_lock(trial: Study) -> None:
     with pytest.raises(NotPermitted):
         build_snapshot(trial.as_user("asa"))
@@ -107,6 +108,7 @@ def test_frames_come_back_as_they_went_in(finished: Snapshot, read_only: Study) 
         pd.testing.assert_frame_equal(finished.frames[name], frame)
 
 
+@pytest.mark.requirement("R16")
 @pytest.mark.parametrize("name", ["ADSL.parquet", "FT.parquet", "manifest.json"])
 def test_a_changed_byte_is_found_and_named(folder: Path, name: str) -> None:
     data = bytearray((folder / name).read_bytes())

@@ -21,6 +21,7 @@ def found(built: tuple[Study, Path]) -> Trace:
     return trace(built[0], ESTIMATE)
 
 
+@pytest.mark.requirement("R20")
 def test_from_a_number_to_everything_behind_it(built: tuple[Study, Path], found: Trace) -> None:
     study, folder = built
     results = Results.load(folder / "results")

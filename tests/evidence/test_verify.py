@@ -45,6 +45,7 @@ def test_a_package_as_built_is_intact(built: tuple[Study, Path]) -> None:
     assert verify_package(folder.with_name("package.zip")) == []
 
 
+@pytest.mark.requirement("R17")
 def test_it_runs_alone_with_the_standard_library(package: Path) -> None:
     """The oldest grammar that it promises, nothing but the standard library, and isolated."""
     source = (package / "verify.py").read_text(encoding="utf-8")
@@ -97,6 +98,7 @@ def test_no_package_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture
 # --- files ----------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R16")
 def test_a_byte_flipped_in_any_file_is_found_and_named(package: Path) -> None:
     files = sorted(p for p in package.rglob("*") if p.is_file())
     assert len(files) > 20

@@ -136,6 +136,7 @@ def test_what_cannot_be(study: Study, given: dict[str, Any], text: str) -> None:
     assert study.record.head[0] == seq
 
 
+@pytest.mark.requirement("R01", "R02")
 def test_an_update_keeps_the_old_values(study: Study) -> None:
     who = randomised(study)
     name = report_ae(study, who, **AE, outcome="ongoing").payload["ae"]
@@ -269,6 +270,7 @@ def sealed_session(study: Study, who: str, seconds: int) -> str:
     return name
 
 
+@pytest.mark.requirement("R20")
 def test_the_window_lies_in_what_was_sealed(study: Study) -> None:
     who = randomised(study)
     with pytest.raises(UsageError, match="needs a session"):

@@ -122,6 +122,7 @@ def changed(events: list[Event], seq: int, **payload: Any) -> list[Event]:
 # --- eligibility ----------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R09")
 def test_eligibility_comes_before_randomisation(tmp_path: Path) -> None:
     with study_with(tmp_path / "e", eligibility=CRITERIA) as study:
         usubjid = enrolled(study)
@@ -400,6 +401,7 @@ def test_verb(study: Study) -> None:
 # --- unblinding of one ------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R05")
 def test_two_persons_are_told_one_arm(study: Study) -> None:
     people = people_of(study, 4)
     cora, ivan = study.as_user("cora"), study.as_user("ivan")
@@ -428,6 +430,7 @@ def test_two_persons_are_told_one_arm(study: Study) -> None:
     assert not study.state.revealed
 
 
+@pytest.mark.requirement("R21")
 def test_the_record_does_not_hold_the_arm(study: Study, tmp_path: Path) -> None:
     """Two studies that differ by the arm of the participant only have records of one shape."""
     usubjid = randomised(study)

@@ -240,6 +240,7 @@ def test_a_correction_is_entered_again(study: Study, walker: str) -> None:
 # --- late entries -------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R19")
 def test_a_late_entry_needs_a_reason_and_is_flagged(study: Study, walker: str) -> None:
     asta = study.as_user("asta")
     move(study, 5)

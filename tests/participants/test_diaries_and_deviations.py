@@ -41,6 +41,7 @@ def study(tmp_path: Path) -> Iterator[Study]:
         assert vars(StudyState(made.record.read())) == vars(made.state)
 
 
+@pytest.mark.requirement("R01", "R02")
 def test_a_diary_is_corrected(study: Study) -> None:
     who = randomised(study)
     first = return_diary(

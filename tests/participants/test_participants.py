@@ -126,6 +126,7 @@ def test_consent_versions(study: Study) -> None:
     assert study.participant(usubjid).consent == "2.0"
 
 
+@pytest.mark.requirement("R09")
 def test_nothing_before_consent(study: Study, asta: Study) -> None:
     usubjid = str(enrol(study, site="01").subject)
     steps: list[Callable[[], Any]] = [
@@ -346,6 +347,7 @@ def test_assessment_refused(study: Study, asta: Study) -> None:
     refused(study, OutOfOrder, "W8", assess, asta, usubjid, **{**call, "visit": "W8"})
 
 
+@pytest.mark.requirement("R01", "R02")
 def test_correction_keeps_the_old_value(study: Study, asta: Study) -> None:
     usubjid = enrolled(study)
     hold_visit(study, usubjid, "BL", day=0)

@@ -70,6 +70,7 @@ def refusal(study: Study, user: str, wanted: Command, site: str) -> str | None:
     return None
 
 
+@pytest.mark.requirement("R03", "R08")
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_every_role_at_every_site(study: Study, name: str) -> None:
     wanted = COMMANDS[name]

@@ -55,6 +55,7 @@ def wait(study: Study, days: float) -> None:
     study.clock.advance(days * 86400)
 
 
+@pytest.mark.requirement("R05")
 def test_the_life_of_a_query(study: Study) -> None:
     who = randomised(study)
     mona, asta, dana = (study.as_user(u) for u in ("mona", "asta", "dana"))

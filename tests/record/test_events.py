@@ -127,6 +127,7 @@ def test_unserialisable_text_is_refused_before_anything_is_kept(record: Record) 
     assert record.verify().ok
 
 
+@pytest.mark.requirement("R06")
 def test_times_come_from_the_clock(tmp_path: Path) -> None:
     clock = SimulatedClock(START)
     with Record.create(tmp_path / "study.db", clock) as record:
@@ -152,6 +153,7 @@ def test_batch_is_seen_by_itself_and_by_others_after_it(record: Record) -> None:
     other.close()
 
 
+@pytest.mark.requirement("R18")
 def test_failed_batch_leaves_nothing(record: Record) -> None:
     first = add(record)
     with pytest.raises(ZeroDivisionError), record.batch():
@@ -275,6 +277,7 @@ def test_store_is_durable(record: Record) -> None:
     assert record.durability() == expected
 
 
+@pytest.mark.requirement("R01", "R03")
 @pytest.mark.parametrize(
     "statement",
     [
@@ -295,6 +298,7 @@ def test_append_only(record: Record, statement: str) -> None:
     assert record.verify().ok
 
 
+@pytest.mark.requirement("R01")
 def test_replacing_is_refused_too(sqlite_record: Record) -> None:
     add(sqlite_record)
     with (
@@ -304,6 +308,7 @@ def test_replacing_is_refused_too(sqlite_record: Record) -> None:
         run("INSERT OR REPLACE INTO events VALUES (1, 'k', 'a', NULL, 'b', 'h')")
 
 
+@pytest.mark.requirement("R03")
 def test_triggers_come_back_at_open(sqlite_record: Record) -> None:
     add(sqlite_record)
     tampered(sqlite_record)
@@ -489,6 +494,7 @@ while True:
 """
 
 
+@pytest.mark.requirement("R18")
 def test_killed_writer_loses_nothing_acknowledged(tmp_path: Path, record: Record) -> None:
     record.close()
     acknowledged = 0
@@ -542,6 +548,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.requirement("R16")
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_one_flipped_bit_is_found_and_located(

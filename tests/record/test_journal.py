@@ -211,6 +211,7 @@ def test_gaps_are_counted_and_a_damaged_tail_is_left_out(tmp_path: Path) -> None
     assert sealed.lost_bytes == 17
 
 
+@pytest.mark.requirement("R16")
 def test_sealed_rows_are_read_only_after_the_hash_was_checked(tmp_path: Path) -> None:
     write(tmp_path / "motion.tkj")
     sealed = seal(tmp_path, session="X-S01", status="completed")

@@ -54,6 +54,7 @@ def killed(folder: Path, **wanted: Any) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.requirement("R18")
 def test_a_few_kills(folder: Path) -> None:
     found = killed(folder, plan="points", calls=["SYNCS"], every=31)
     assert sum(found["kills"].values()) >= 4

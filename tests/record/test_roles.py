@@ -9,6 +9,7 @@ from trialkit.record.kinds import KINDS
 from trialkit.record.roles import ALL, NEEDED, PERMISSIONS, permissions_of, roles_with
 
 
+@pytest.mark.requirement("R21")
 @pytest.mark.parametrize("role", PERMISSIONS)
 def test_no_role_both_assesses_and_sees_allocation(role: str) -> None:
     held = PERMISSIONS[role]

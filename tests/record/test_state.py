@@ -63,6 +63,7 @@ def lived(study: Study) -> list[str]:
     return people
 
 
+@pytest.mark.requirement("R07")
 def test_exported_record_gives_the_state_back(study: Study, tmp_path: Path) -> None:
     lived(study)
     study.record.export(tmp_path / "record.jsonl")

@@ -48,6 +48,7 @@ def rows(record: Record) -> list[dict[str, str]]:
     return [dict(zip(COLUMNS, row, strict=True)) for row in trail(record)]
 
 
+@pytest.mark.requirement("R01", "R17")
 def test_every_event_with_who_when_and_why(record: Record) -> None:
     found = rows(record)
     assert [row["event"] for row in found] == [str(n) for n in range(1, 8)]
@@ -59,6 +60,7 @@ def test_every_event_with_who_when_and_why(record: Record) -> None:
     assert "items.A=4; items.B=2.5" in third["content"]
 
 
+@pytest.mark.requirement("R02")
 def test_the_value_before_is_shown_with_its_event(record: Record) -> None:
     found = [row["replaced"] for row in rows(record)]
     assert found[:2] == ["", ""]

@@ -69,6 +69,7 @@ def short(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.requirement("R05", "R22")
 def test_a_report_is_kept_copied_and_noted_in_the_record(
     study: Study, short: Path, tmp_path: Path
 ) -> None:
@@ -91,6 +92,8 @@ def test_a_report_is_kept_copied_and_noted_in_the_record(
     assert 'data-result-id="speed.difference.robotic.vs-conventional.W4.estimate"' in text
     context = json.loads((study.folder / "reports/short.context.json").read_text("utf-8"))
     assert context["record"] == {"seq": run.seq, "hash": run.hash, "at": run.at}
+    assert context["data"] == "not locked"
+    assert "not locked" in text
 
 
 def test_emergency_unblinding_is_reported(study: Study, short: Path, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def killed(folder: Path, plan: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.requirement("R18")
 def test_twelve_kills(tmp_path: Path) -> None:
     assert killed(tmp_path, "few")["kills"] == 12
 

@@ -173,6 +173,7 @@ def checked(device: dict[str, Any]) -> DeviceChecked:
     )
 
 
+@pytest.mark.requirement("R10")
 def test_a_session_names_the_newest_conformance_record_of_its_device(study: Study) -> None:
     assert run_session(study, USUBJID, number=1, day=1, rate="stride").completed
     (opened,) = events(study, "session.opened")

@@ -60,6 +60,7 @@ def phases(study: Study) -> list[str]:
     return [payload["new"] for payload in kinds(study, "session.transition")]
 
 
+@pytest.mark.requirement("R20")
 @pytest.mark.parametrize(("rate", "schema"), [("full", MOTION), ("stride", STRIDE)])
 def test_a_session_from_screening_to_sealed_telemetry(study: Study, rate: Any, schema: Any) -> None:
     outcome = run(study, rate=rate)

@@ -6,7 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from trialkit.cli._common import JsonOption, StudyOption, UserOption, emit, show_event
+from trialkit.cli._common import (
+    JsonOption,
+    StudyOption,
+    UserOption,
+    counts_events,
+    emit,
+    show_event,
+)
 
 Id = Annotated[str, typer.Argument(metavar="DEVIATION", help="Id of the deviation, such as D0001.")]
 
@@ -35,12 +42,13 @@ def list_(
 
     with Study.open(study, actor=user, write=False) as opened:
         rows = list_deviations(opened, unresolved=unresolved)
+        hidden = set() if counts_events(opened.role) else {"seq"}
     lines = [
         f"{row.deviation}  {row.status}  {row.classification or 'not classified'}  "
         f"{row.usubjid or '-'}  {row.category}: {row.detail}"
         for row in rows
     ]
-    data = [asdict(row) for row in rows]
+    data = [{k: v for k, v in asdict(row).items() if k not in hidden} for row in rows]
     text = "\n".join([*lines, f"{len(rows)} deviations"])
     emit({"deviations": data, "count": len(rows)}, text, as_json=as_json)
 

@@ -91,7 +91,8 @@ def report_ae(
     OutOfOrder
         Before consent, or if the session has no sealed telemetry.
     NotPermitted
-        If a window is given by a role that may not see allocations.
+        If a session or a window is given by a role that may not see allocations: which sessions
+        there are, and that one is open, tells an arm.
     OutOfRange
         If the window, the resolution or the awareness cannot be.
     UsageError
@@ -103,7 +104,7 @@ def report_ae(
             f"{usubjid} has not given consent.",
             remedy="Adverse events are collected from consent on; record consent first.",
         )
-    if window_s is not None:
+    if session is not None or window_s is not None:
         study.require("see_allocation", command="report_ae", subject=usubjid)
     facts = _facts(
         {
