@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trialkit.cli._common import JsonOption, StudyOption, UserOption, emit
+from trialkit.cli._common import JsonOption, StudyOption, UserOption, counts_events, emit
 
 if TYPE_CHECKING:
     from trialkit.plan.model import Plan
@@ -76,7 +76,9 @@ def lock(
             reason=reason,
         )
         locked = require_lock(opened)
-    data = {"seq": event.seq, "at": event.at, **locked.model_dump(mode="json")}
+    data = {"at": event.at, **locked.model_dump(mode="json")}
+    if counts_events(event.role):
+        data["seq"] = event.seq
     emit(data, "\n".join([f"locked at {event.at}", *_lock_lines(locked)]), as_json=as_json)
 
 
