@@ -1,9 +1,10 @@
 """Write ``docs/reference/requirements.md``: each requirement, its tests, and how they went last.
 
 A test that would fail without what a requirement says carries ``@pytest.mark.requirement("R01")``.
-``make requirements`` runs the marked tests and writes the page; with ``--no-run`` the page keeps
-the results that it has, which is quick, and part of ``make docs``. A test fails while a requirement
-has no test, a mark names none, or the page lists other tests than are marked.
+``make requirements`` runs the marked tests and writes the page; with ``--fast`` only those that are
+not slow, and with ``--no-run``, as in ``make docs``, none: the page keeps the results that it has.
+A test fails while a requirement has no test, a mark names none, or the page lists other tests than
+are marked.
 """
 
 from __future__ import annotations
@@ -187,8 +188,8 @@ def _ids(node: ast.expr) -> Iterator[str]:
             yield from (str(ast.literal_eval(argument)) for argument in call.args)
 
 
-def run() -> dict[str, str]:
-    """Run the marked tests and return the result of each, over its parameters."""
+def run(which: str = "requirement") -> dict[str, str]:
+    """Run the marked tests that `which` selects; return the result of each, over its parameters."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [
@@ -197,11 +198,16 @@ def run() -> dict[str, str]:
             "pytest",
             "-q",
             "-m",
-            "requirement",
+            which,
             f"--junitxml={report}",
         ]
         subprocess.run(command, cwd=ROOT, check=False)
-        cases = list(ET.parse(report).getroot().iter("testcase"))
+        return results_of(report)
+
+
+def results_of(report: Path) -> dict[str, str]:
+    """Return the result of each test in a JUnit file, over its parameters."""
+    cases = list(ET.parse(report).getroot().iter("testcase"))
     counts: dict[str, dict[str, int]] = {}
     for case in cases:
         file = case.get("classname", "").replace(".", "/")
@@ -259,7 +265,8 @@ def main() -> None:
 
     ran, results = kept()
     if "--no-run" not in sys.argv:
-        results = run()
+        fast = "--fast" in sys.argv  # the slow ones keep their last result
+        results = results | run("requirement and not slow") if fast else run()
         ran = f"Last run: {datetime.now(UTC):%Y-%m-%d} UTC, trialkit {trialkit.__version__}."
     PAGE.write_text(page(ran, results), encoding="utf-8")
     sys.stdout.write(f"{PAGE.name}\n")

@@ -106,13 +106,12 @@ VALUES: dict[str, tuple[str, ...]] = {
     "file": ("none.xml",),
     "--map": ("none.yaml",),
     "export": ("none.jsonl",),
-    "dictionary": ("none.csv",),
-    "records": ("none.csv",),
 }
 #: Not about the record of a study that is there.
 ELSEWHERE = {("device", "check"), ("import",)}
 COMMAND: Any = typer.main.get_command(app)
-HASH = re.compile(r"\b[0-9a-f]{8,}\b")
+#: Hashes, and how many places the drawn lists have: of the seed, and not of the arm.
+HASH = re.compile(r"\b[0-9a-f]{8,}\b|\b\d+ places\b|\"places\": \d+")
 
 
 def verbs() -> Iterator[tuple[tuple[str, ...], typer.core.TyperCommand]]:
