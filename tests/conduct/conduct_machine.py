@@ -739,7 +739,9 @@ def plain_of_state(state: StudyState, *, minimised: bool) -> Plain:
     if not minimised:
         found["places"] = dict(state.places_taken)
     lock = state.data_lock
-    found["lock"] = lock and {"by": lock.by, "request": lock.request, "asked_by": lock.asked_by}
+    found["lock"] = lock and {
+        "by": lock.by, "request": lock.request, "asked_by": lock.asked_by, "late": lock.late
+    }  # fmt: skip
     found["users"] = {
         u.user: {
             "role": u.role, "sites": list(u.sites), "retired": u.retired, "failures": u.failures,

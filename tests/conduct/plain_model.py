@@ -213,6 +213,18 @@ class Model:
         self._breaks(usubjid, f"form:{usubjid}/{visit}/{form}" if form else None)
         return Outcome(frozenset(), kinds)
 
+    def _safety(
+        self, why: set[str], usubjid: str, kind: str, change: Callable[[], None]
+    ) -> Outcome:
+        """Take a report whatever is held back; a lock counts what came after it."""
+        if why:
+            return refused(*why)
+        change()
+        self._breaks(usubjid)
+        if self.lock is not None and kind != "ae.notified":
+            self.lock["late"] += 1
+        return Outcome(frozenset(), [kind])
+
     def consent(self, usubjid: str, version: str) -> Outcome:
         who = self.people.get(usubjid)
         if who is None:
@@ -488,7 +500,7 @@ class Model:
             report = {**facts, "by": self.actor, "updates": 0, "sent": None}
             who["aes"][f"{usubjid}-{kind}{n:02d}"] = report
 
-        return self._entry(why, usubjid, ["ae.reported"], change)
+        return self._safety(why, usubjid, "ae.reported", change)
 
     def _contradicts(self, facts: Plain) -> set[str]:
         why = set()
@@ -516,7 +528,7 @@ class Model:
             report.update(changes, updates=report["updates"] + 1)
             self._settles(usubjid, lambda q: q["place"].get("ae") == ae)
 
-        return self._entry(why, usubjid, ["ae.updated"], change)
+        return self._safety(why, usubjid, "ae.updated", change)
 
     def notify_ae(self, usubjid: str, ae: str, to: str) -> Outcome:
         if not self._sees():
@@ -525,8 +537,8 @@ class Model:
         if who is None or ae not in who["aes"]:
             return refused("UnknownName")
         report = who["aes"][ae]
-        return self._entry(
-            set(), usubjid, ["ae.notified"], lambda: report.update(sent=classes_of(report))
+        return self._safety(
+            set(), usubjid, "ae.notified", lambda: report.update(sent=classes_of(report))
         )
 
     # --- queries -----------------------------------------------------------------------------
@@ -799,7 +811,7 @@ class Model:
         why |= {"Duplicate"} if self.lock is not None else set()
         if why:
             return refused(*why)
-        self.lock = {"by": self.actor, "request": None, "asked_by": None}
+        self.lock = {"by": self.actor, "request": None, "asked_by": None, "late": 0}
         return Outcome(frozenset(), ["data.locked", "head.signed"])
 
     def request_unlock(self, reason: str) -> Outcome:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from trialkit.record.kinds import AdverseEventReported, AdverseEventUpdated, Payload
+from trialkit.record.kinds import (
+    AdverseEventNotified,
+    AdverseEventReported,
+    AdverseEventUpdated,
+    Payload,
+)
 from trialkit.record.roles import enters_data
 from trialkit.record.state import StudyState
 
-#: Reports and follow-up of adverse events. While the data are locked they stay out of the tables.
-SAFETY = frozenset({AdverseEventReported.kind, AdverseEventUpdated.kind})
+#: Reports of adverse events, follow-up, and that they were passed on. While the data are locked
+#: they stay out of the tables.
+SAFETY = frozenset({AdverseEventReported.kind, AdverseEventUpdated.kind, AdverseEventNotified.kind})
 
 
 def held_back(state: StudyState, payload: Payload, subject: str | None) -> tuple[str, str] | None:
