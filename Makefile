@@ -46,7 +46,8 @@ test: check ## everything but the slow tier
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-slow: $(VENV)/.dev ## the slow tier
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not alone"
+	$(BIN)/python -m pytest -n 0 -m alone
 
 docs: $(VENV)/.dev ## write docs/reference and the notebook again
 	$(BIN)/python docs/build_reference.py

@@ -73,6 +73,7 @@ def test_the_body() -> None:
     passes(result, NO_REVERSAL | {"spasm.tracking-error-yields"})
 
 
+@pytest.mark.alone
 def test_the_drives_on_a_bus() -> None:
     passes(run_kit("canopen", soak_s=30.0, at_once=4), NO_REVERSAL)
 
