@@ -143,7 +143,8 @@ REQUIREMENTS: dict[str, Requirement] = {
     "R21": Requirement(
         "No blinded role gets an arm: by no verb, export, message, file name, order, size or time.",
         "ICH E6(R3) 4.1.3",
-        "What the software shows; whoever may read the study's folder or database reads all of it.",
+        "What the software shows; whoever may read the study's folder or database reads all of it. "
+        "While a session on the device is open, a data manager who freezes or locks data is told.",
     ),
     "R22": Requirement(
         "Locked data are changed only after two people unlocked them with a reason; the report "

@@ -249,6 +249,11 @@ def test_the_two_studies_differ_in_what_a_blinded_role_must_not_see(
         assert first != second, words
 
 
+#: Known: data are neither frozen nor locked while a session on the device is open, and a data
+#: manager who tries is told so. The page of requirements says it under R21.
+OPEN_SESSION = {"data_manager": {("freeze",), ("lock-data",), ("unlock-data",)}}
+
+
 @pytest.mark.slow(seconds=50)
 @pytest.mark.parametrize("role", BLINDED)
 def test_every_verb_shows_the_same_in_both_studies(
@@ -256,6 +261,8 @@ def test_every_verb_shows_the_same_in_both_studies(
 ) -> None:
     user, made, differs = BLINDED[role], 0, []
     for path, command in verbs():
+        if path in OPEN_SESSION.get(role, ()):
+            continue
         for words in _told(list(calls(path, command)), role):
             first, second = shown(words, user)
             made += 1
