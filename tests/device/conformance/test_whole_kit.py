@@ -75,7 +75,7 @@ def test_the_body() -> None:
 
 @pytest.mark.alone
 def test_the_drives_on_a_bus() -> None:
-    passes(run_kit("canopen", soak_s=30.0, at_once=4), NO_REVERSAL)
+    passes(run_kit("canopen", soak_s=30.0, at_once=2), NO_REVERSAL)
 
 
 @pytest.fixture(scope="module")
