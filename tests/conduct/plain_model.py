@@ -926,9 +926,11 @@ class Model:
         kind, _, rest = what.partition(":")
         usubjid, _, place = rest.partition("/")
         who = self.people.get(usubjid)
+        if kind == "casebook" and not self._sees():
+            return denied()
         if who is None:
             return refused("UnknownName")
-        if self._elsewhere(who["site"]) or (kind == "casebook" and not self._sees()):
+        if self._elsewhere(who["site"]):
             return denied()
         checked = self.login(self.actor, right)
         if checked.why:
