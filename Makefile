@@ -8,7 +8,7 @@ WORLD  ?= benefit
 SEED   ?= 2026
 OUT    ?= demo
 
-.PHONY: help demo test check test-slow docs calibration requirements lock clean
+.PHONY: help demo test check test-slow test-alone docs calibration requirements lock clean
 help:             ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -47,6 +47,8 @@ test: check ## everything but the slow tier
 
 test-slow: $(VENV)/.dev ## the slow tier
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not alone"
+
+test-alone: $(VENV)/.dev ## what needs a quiet machine: many processes in real time
 	$(BIN)/python -m pytest -n 0 -m alone
 
 docs: $(VENV)/.dev ## write docs/reference and the notebook again

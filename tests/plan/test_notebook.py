@@ -71,6 +71,7 @@ def test_every_cell_runs(study: Study, tmp_path: Path, monkeypatch: pytest.Monke
     results = analyse(study.as_user("stan"), snapshot=snapshot)
     study.close()
     monkeypatch.setenv("TRIALKIT_STUDY", str(tmp_path / "study"))
+    monkeypatch.setenv("TRIALKIT_USER", "stan")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbclient.NotebookClient(notebook, kernel_name="python3", timeout=900).execute()
     outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]

@@ -89,7 +89,7 @@ def test_a_killed_run_is_recovered_and_nothing_that_was_synced_is_lost(folder: P
     (recovered,) = json.loads(out)["recovered"]
     assert recovered["status"] == "recovered"
 
-    with Study.open(folder, write=False) as study:
+    with Study.open(folder, actor="owner", write=False) as study:
         after = list(study.record.read())
         assert after[: len(before)] == before  # nothing acknowledged is lost
         assert study.record.verify().ok
