@@ -2,7 +2,8 @@
 
 Each stride is much like the last, so a torque far from that of the last stride at the same
 phase is a spasm; less is allowed once speed and guidance are steady. In the first stride,
-and while the belt stands, a jump within 30 ms counts. The thresholds are start values that
+and while the belt stands, a jump within 30 ms counts. A stride with a spasm in it is no measure
+for the next. The thresholds are start values that
 part the simulator's own strides from its own spasms, and no clinical values.
 """
 
@@ -47,8 +48,8 @@ class SpasmWatch:
             True where neither speed nor guidance moves.
         """
         self._recent.append((left_nm, right_nm))
-        if not moving:
-            self._stride, self._alike = [], False
+        if not moving:  # the last stride before a rest may have a spasm in it
+            self._stride, self._last, self._alike = [], [], False
         elif self._stride and phase < self._stride[-1][0]:
             if self._stride[0][0] < _BEGIN and len(self._stride) >= _FEWEST_ROWS:
                 self._last, self._alike = self._stride, self._steady
@@ -59,7 +60,7 @@ class SpasmWatch:
         self._far = self._far + 1 if off else 0
         if self._far < ROWS:
             return False
-        self._stride, self._alike = [], False  # a stride with a spasm is no measure for the next
+        self._stride, self._last, self._alike = [], [], False
         return True
 
     def _off(self, phase: float, left_nm: float, right_nm: float, *, moving: bool) -> bool:
