@@ -289,6 +289,12 @@ class StorageRefused(RefusedError):
     code = "TK-STORAGE"
 
 
+class Unreachable(RefusedError):
+    """Another machine cannot be reached, or broke off; repeating the step goes on from there."""
+
+    code = "TK-NETWORK"
+
+
 class SessionEnded(TrialkitError):
     """A session ended other than by completion."""
 

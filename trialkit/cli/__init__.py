@@ -48,6 +48,7 @@ GROUPS: tuple[str, ...] = (
     "users",
     "sign",
     "lock",
+    "sync",
     "demo",
 )
 

@@ -219,7 +219,8 @@ def _reveal(study: Study) -> None:
         shown |= set(event.payload["arms"])
     wanted = {who for who, p in study.state.participants.items() if p.randomised}
     if not wanted <= shown or not study.state.revealed:
-        drawn = study.state.scheme is not None or bool(study.state.lists_committed)
+        state = study.state
+        drawn = bool(state.scheme or state.lists_committed or state.chains)
         study.append(
             AllocationRevealed(
                 plan_lock=lock.lock,

@@ -19,6 +19,7 @@ from trialkit.plan import Plan, load_plan
 from trialkit.record.chain import Event
 from trialkit.record.events import read_export
 from trialkit.record.kinds import Signature
+from trialkit.record.received import expanded
 from trialkit.record.sign import verify as verify_signature
 from trialkit.results import Results
 from trialkit.study import Study
@@ -156,7 +157,7 @@ def _place(source: Study | Path | str) -> Iterator[_Place]:
             with zipfile.ZipFile(source) as archive:
                 archive.extractall(temporary)
             folder = Path(temporary)
-        events = list(read_export(folder / "record" / "events.jsonl"))
+        events = list(expanded(read_export(folder / "record" / "events.jsonl")))
         run, lock = _run_and_lock(events)
         manifest = json.loads((folder / shipped.MANIFEST).read_text(encoding="utf-8"))
         yield _Place(
@@ -168,7 +169,7 @@ def _place(source: Study | Path | str) -> Iterator[_Place]:
 def _study_place(study: Study) -> _Place:
     from trialkit.report.render import locked_plan
 
-    events = list(study.record.read())
+    events = list(expanded(study.record.read()))
     run, _ = _run_and_lock(events)
     lock, plan = locked_plan(study, run)
     built = [

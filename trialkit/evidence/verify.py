@@ -169,9 +169,8 @@ def signature_fault(signed: dict[str, Any], over: str) -> str | None:
         return f"the signature cannot be read ({error})"
     if not good:
         return "the signature is not by its key over this content"
-    if named != fingerprint(signed["public_key"]):
-        return "the fingerprint is not that of the key"
-    return None
+    fits = named == fingerprint(signed["public_key"])
+    return None if fits else "the fingerprint is not that of the key"
 
 
 class Package:
@@ -309,8 +308,7 @@ def read_events(data: bytes) -> tuple[list[Event], list[Fault]]:
     """Return the events of ``events.jsonl`` in the order of the file, and unreadable lines."""
     events: list[Event] = []
     faults: list[Fault] = []
-    expected = 1
-    lines = data.split(b"\n")
+    expected, lines = 1, data.split(b"\n")
     for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
         try:
             row = json.loads(line.decode("utf-8"))
@@ -331,6 +329,14 @@ def read_events(data: bytes) -> tuple[list[Event], list[Fault]]:
                 faults.append(Fault(events[-1].name, "altered: its text is not that of its hash"))
         expected = events[-1].seq + 1
     return events, faults
+
+
+def of_kind(events: list[Event], kind: str) -> Iterator[Event]:
+    """Yield the events of `kind`, those in sites' chains (``chain.received``) included."""
+    for event in events:
+        inner = () if event.altered else event.payload.get("bodies") or ()
+        found = (event, *(event._replace(body=json.loads(text)) for text in inner))
+        yield from (one for one in found if one.body.get("kind") == kind)
 
 
 def check_record(package: Package, manifest: dict[str, Any], report: Report) -> list[Event]:
@@ -458,11 +464,9 @@ def check_allocation(_: Package, events: list[Event], report: Report) -> None:
     if revealed is None:
         return
     arms = revealed.payload.get("arms") or {}
-    first = min((e.seq for e in events if e.body.get("kind") == "plan.locked"), default=sys.maxsize)
+    first = min((e.seq for e in of_kind(events, "plan.locked")), default=sys.maxsize)
     report.fault(revealed.name, "the arms were revealed before a plan lock", first > revealed.seq)
-    places = {
-        e.body.get("subject"): e for e in events if e.body.get("kind") == "participant.randomised"
-    }
+    places = {e.body.get("subject"): e for e in of_kind(events, "participant.randomised")}
     for subject, event in sorted(places.items()):
         arm, salt = (arms.get(subject) or ("", ""))[:2]
         other = digest(f"{salt}|{subject}|{arm}") != event.payload.get("commitment")
@@ -502,8 +506,7 @@ def check_outputs(package: Package, events: list[Event], report: Report) -> None
         report.fault(run.name, "altered: it ran another plan than the locked one")
     wanted = {
         "reports/" + name: (value, event)
-        for event in events
-        if event.body.get("kind") == "report.rendered"
+        for event in of_kind(events, "report.rendered")
         for name, value in (event.payload.get("files") or {}).items()
     }
     for name in (n for n in package.names if n.startswith("reports/")):
@@ -520,12 +523,11 @@ def check_telemetry(package: Package, events: list[Event], report: Report) -> No
     if not inside:
         return
     sealed: dict[str, str] = {}
-    for event in events:
-        if event.body.get("kind") == "session.telemetry_sealed":
-            folder = str(event.payload.get("folder")).rstrip("/") + "/"
-            sealed[folder + MANIFEST] = str(event.payload.get("manifest_sha256"))
-            for one in event.payload.get("files") or []:
-                sealed[folder + str(one.get("name"))] = str(one.get("sha256"))
+    for event in of_kind(events, "session.telemetry_sealed"):
+        folder = str(event.payload.get("folder")).rstrip("/") + "/"
+        sealed[folder + MANIFEST] = str(event.payload.get("manifest_sha256"))
+        for one in event.payload.get("files") or []:
+            sealed[folder + str(one.get("name"))] = str(one.get("sha256"))
     for name in sorted(inside | set(sealed)):
         report.fault(name, "added: no event sealed it", name not in sealed)
         report.fault(name, "removed: an event sealed it", name not in inside)
@@ -536,8 +538,7 @@ def check_telemetry(package: Package, events: list[Event], report: Report) -> No
 
 def verify(path: str | Path, key: str | None = None) -> Report:
     """Verify a package: a folder or a zip. `key` pins the signer's fingerprint or public key."""
-    report = Report()
-    package = Package(Path(path))
+    report, package = Report(), Package(Path(path))
     manifest = check_manifest(package, key, report)
     check_files(package, manifest, report)
     events = check_record(package, manifest, report)
@@ -570,9 +571,8 @@ def text_of(report: Report, pinned: bool) -> str:
         "allocations": f"{facts.get('allocations', 0)} revealed, compared with commitments",
     }
     lines = [f"{name:<16}{value}" for name, value in rows.items()]
-    lines.append("INTACT: nothing was altered, added, removed or reordered")
-    if report.faults:
-        lines[-1] = f"NOT INTACT: {len(report.faults)} finding(s)"
+    good = "INTACT: nothing was altered, added, removed or reordered"
+    lines.append(f"NOT INTACT: {len(report.faults)} finding(s)" if report.faults else good)
     return "\n".join([*lines, *(f"  {f.where}: {f.message}" for f in report.faults)])
 
 

@@ -163,6 +163,8 @@ def run_queries(study: Study, findings: Iterable[Mapping[str, Any]] = ()) -> lis
     for found in [*found_by_rules(study), *checks]:
         if not sees_site(study, found.usubjid) or _known_already(study, found):
             continue
+        if _acts_elsewhere(study, found.usubjid):
+            continue
         name = next_query(study.state, restricted=found.restricted)
         study.append(
             QueryRaised(
@@ -292,6 +294,12 @@ def sees_site(study: Study, usubjid: str | None) -> bool:
         return True
     who = study.state.participants.get(usubjid or "")
     return who is not None and who.site in user.sites
+
+
+def _acts_elsewhere(study: Study, usubjid: str | None) -> bool:
+    """Return True where the site of a participant keeps its own chain: its queries are there."""
+    who = study.state.participants.get(usubjid or "")
+    return who is not None and who.site in study.state.chains
 
 
 def _visible(study: Study) -> dict[str, QueryState]:

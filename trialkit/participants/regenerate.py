@@ -14,7 +14,8 @@ from trialkit.participants.minimisation import STRATUM, Rule, sequence
 from trialkit.protocol.model import Randomisation
 from trialkit.record.blocks import Place, commitment, draw_part, list_commitment
 from trialkit.record.chain import Event
-from trialkit.record.draws import seed_commitment
+from trialkit.record.draws import seed_commitment, site_seed
+from trialkit.record.received import STEP, expanded
 
 if TYPE_CHECKING:
     from trialkit.study import Study
@@ -44,8 +45,9 @@ class AllocationCheck:
 
 @dataclass
 class _Account:
-    """What the events say of the allocation, in their order."""
+    """What the events of one chain say of the allocation, in their order."""
 
+    site: str = ""
     study_id: str = ""
     arms: list[str] = field(default_factory=list)
     scheme: Event | None = None
@@ -63,6 +65,7 @@ class _Account:
             match event.kind:
                 case "study.created":
                     account.study_id = payload["study_id"]
+                    account.site = (payload.get("origin") or {}).get("site", "")
                 case "allocation.scheme_committed":
                     account.scheme = event
                     account.plan = Randomisation.model_validate(payload["scheme"])
@@ -75,6 +78,15 @@ class _Account:
                     account.seed = payload.get("seed") or account.seed
                     account.arms = payload.get("codes") or account.arms
         return account
+
+
+def _accounts(events: Iterable[Event]) -> list[_Account]:
+    """Return the account of the chain itself, and those of sites that drew offline."""
+    chains: dict[int, list[Event]] = {0: []}
+    for event in expanded(events):
+        chains.setdefault(event.seq // STEP, []).append(event)
+    own = _Account.of(chains.pop(0))
+    return [own, *(_Account.of(inner) for inner in chains.values())]
 
 
 def check_allocation(
@@ -104,28 +116,32 @@ def check_allocation(
     IntegrityError
         If the record does not say how the study allocates.
     """
-    account = _Account.of(events)
-    seed = seed or account.seed
+    accounts = _accounts(events)
+    own, busy = accounts[0], [one for one in accounts if one.randomised or one.lists]
+    seed = seed or own.seed
     if seed is None:
         raise OutOfOrder(
             "the record reveals no seed.", remedy="Unblind first, or verify inside the study."
         )
-    if not account.randomised and not account.lists:
+    if not busy:
         raise OutOfOrder("nobody is randomised.", remedy="There is nothing to verify yet.")
-    plan, account.arms = account.plan or plan, account.arms or list(arms)
-    if plan is None or not account.arms:
+    plan, arms = busy[0].plan or plan, own.arms or list(arms)
+    if plan is None or not arms:
         raise IntegrityError(
             "the record does not say how the study allocates.",
             remedy="Verify the whole record, and give the randomisation section of its design.",
         )
-    check = AllocationCheck(plan.method, participants=len(account.randomised))
-    _check_seed(account, seed, check)
-    drawn = (
-        _minimised(account, plan, seed, check)
-        if plan.method == "minimisation"
-        else _listed(account, plan, seed, check)
-    )
-    _check_people(account, drawn, check)
+    check = AllocationCheck(plan.method, participants=sum(len(one.randomised) for one in busy))
+    for account in busy:
+        account.arms, account.shown = arms, own.shown
+        its = site_seed(own.study_id, account.site, seed) if account.site else seed
+        _check_seed(account, its, check)
+        minimised = plan.method == "minimisation"
+        drawn = (_minimised if minimised else _listed)(account, plan, its, check)
+        _check_people(account, drawn, check)
+    known = {event.subject for one in busy for event in one.randomised}
+    for usubjid in sorted(set(own.shown) - known):
+        check.differences.append(f"{usubjid} was revealed and never randomised")
     return check
 
 
@@ -223,9 +239,6 @@ def _check_people(account: _Account, drawn: Mapping[int, Place], check: Allocati
             check.differences.append(
                 f"{usubjid} was revealed as {shown[0]}, and the seed gives {place.arm}"
             )
-    known = {event.subject for event in account.randomised}
-    for usubjid in sorted(set(account.shown) - known):
-        check.differences.append(f"{usubjid} was revealed and never randomised")
 
 
 def verify_allocation(study: Study) -> AllocationCheck:
@@ -253,11 +266,11 @@ def verify_allocation(study: Study) -> AllocationCheck:
     arms = [arm.code for arm in study.design.arms]
     check = check_allocation(events, seed, arms=arms, plan=study.design.randomisation)
     if study.allocation.there():
-        check.differences += _stored(study, events)
+        check.differences += _stored(study, expanded(events))
     return check
 
 
-def _stored(study: Study, events: Sequence[Event]) -> list[str]:
+def _stored(study: Study, events: Iterable[Event]) -> list[str]:
     """Return what is wrong with the stored places that participants took."""
     found = []
     for event in events:

@@ -56,7 +56,7 @@ def request_unblinding(study: Study, usubjid: str, *, reason: str) -> Event:
                 f"request {earlier.request} for {usubjid} is {done}.",
                 remedy="Approve it, or have it shown to one of the two persons.",
             )
-    request = f"U{len(study.state.unblindings) + 1:03d}"
+    request = f"{study.state.prefix}U{study.state.counts[UnblindingRequested.kind] + 1:03d}"
     return study.append(UnblindingRequested(request=request), subject=usubjid, reason=reason)
 
 

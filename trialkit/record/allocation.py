@@ -110,13 +110,17 @@ class AllocationStore:
         arms: Sequence[str],
         ratio: Sequence[int],
         block_sizes: Sequence[int],
+        seed: str | None = None,
     ) -> list[ListPart]:
-        """Draw the list of a stratum as far as `place` and return its parts."""
+        """Draw the list of a stratum as far as `place` and return its parts.
+
+        `seed` is that of a site that draws its own lists; None takes the one of the store.
+        """
         if place not in self._places(stratum):
             self._known.pop(stratum, None)  # another process may have drawn it since
         while place not in self._places(stratum):
             drawn = draw_part(
-                self.seed(),
+                seed or self.seed(),
                 stratum,
                 len(self.parts(stratum)) + 1,
                 arms=arms,

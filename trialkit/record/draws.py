@@ -52,6 +52,15 @@ class Draws:
         return items
 
 
+def site_seed(study_id: str, site: str, seed: str) -> str:
+    """Return the seed of a site that draws its own lists offline, as 64 hex digits.
+
+    It follows from the study's seed, so that the centre can draw the site's lists again, and
+    tells nothing of that seed or of another site's.
+    """
+    return sha256_json(["site seed", study_id, site, seed])
+
+
 def seed_commitment(study_id: str, arms: Sequence[str], seed: str) -> str:
     """Return the SHA-256 that binds a study to its seed, and to the order of its arms.
 

@@ -31,6 +31,8 @@ from trialkit.record.chain import (
     event_of,
 )
 from trialkit.record.kinds import Payload
+from trialkit.record.received import KIND as RECEIVED
+from trialkit.record.received import matching
 from trialkit.record.schema import events
 from trialkit.record.storage import storage_guard
 from trialkit.record.store import Store
@@ -238,11 +240,22 @@ class Record:
         after : int
             Only events with a greater number.
 
+        Those of sites' chains are found by kind and subject too, at the place where they were
+        received: see `trialkit.record.received`. Without either the chain itself is read.
+
         Raises
         ------
         ChainBroken
             If an event does not have the hash stored with it.
         """
+        if kinds is None and subject is None:
+            return self._own(None, None, after)
+        wanted = None if kinds is None else frozenset(kinds)
+        own = self._own(wanted, subject, after)
+        return matching(own, self._own({RECEIVED}, None, 0), wanted, subject, after)
+
+    def _own(self, kinds: Iterable[str] | None, subject: str | None, after: int) -> Iterator[Event]:
+        """Yield the events of this chain itself."""
         wanted = None if kinds is None else frozenset(kinds)
         query = sa.select(events.c.seq, *_TEXT).order_by(events.c.seq).limit(_PAGE)
         if wanted is not None:

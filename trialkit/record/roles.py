@@ -47,6 +47,7 @@ ALL = ENTRY | {
     "import_forms",
     "export_forms",
     "export",
+    "sync",
 }
 
 PERMISSIONS: dict[str, frozenset[str]] = {
@@ -146,7 +147,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
             "export_forms",
         }
     ),
-    "administrator": frozenset({"add_user", "manage_users"}),
+    "administrator": frozenset({"add_user", "manage_users", "sync"}),
 }
 ROLES = tuple(PERMISSIONS)
 
@@ -170,6 +171,10 @@ NEEDED: dict[str, str] = {
     "data.unlocked": "lock_data",
     "data.imported": "import",
     "data.exported": "export_forms",
+    "site.opened": "sync",
+    "chain.received": "sync",
+    "session.received": "sync",
+    "chain.refused": "sync",
     "participant.enrolled": "enrol",
     "participant.consented": "consent",
     "participant.excluded": "exclude",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from html import escape
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,8 @@ from trialkit._canonical import canonical_json
 from trialkit.record.chain import Event, Row
 from trialkit.record.events import Record
 from trialkit.record.kinds import KINDS
+from trialkit.record.received import KIND as RECEIVED
+from trialkit.record.received import expanded
 
 COLUMNS = (
     "event",
@@ -56,7 +59,9 @@ def trail(record: Record) -> Iterator[tuple[str, ...]]:
     wanted = {int(e.payload["seq"]) for e in record.read(kinds=_CORRECTING)}
     kept: dict[int, Event] = {}
     newest: dict[tuple[str, str | None], Event] = {}
-    for event in record.read():
+    for event in expanded(record.read()):
+        if event.kind == RECEIVED:  # its events follow, each in a row of its own
+            event = replace(event, payload={**event.payload, "bodies": "below"})
         before = kept.get(event.payload["seq"]) if event.kind in _CORRECTING else None
         if event.kind in _REPLACING:
             before = newest.get((event.kind, event.subject))

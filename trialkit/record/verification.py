@@ -22,6 +22,10 @@ from trialkit.record.events import Record
 from trialkit.record.heads import SCHEMA, head_fault, parting, read_head
 from trialkit.record.kinds import HeadSigned, UserAdded
 from trialkit.record.merkle import CompactRange, leaf_hash
+from trialkit.record.received import KIND as RECEIVED
+from trialkit.record.received import ChainsReceived
+
+_HEAD, _USER, _SITE = b'"kind":"head.signed"', b'"kind":"user.added"', b'"kind":"chain.received"'
 
 
 @dataclass(frozen=True)
@@ -105,13 +109,15 @@ class _Watch:
         self.heads: list[_Inner] = []
         self.keys: dict[str, str | None] = {}
         self.gaps = False
+        self.within: list[ChainFinding] = []  # in the chains of sites that are held
+        self._received = ChainsReceived()
         self._rows = rows
 
     def __iter__(self) -> Iterator[Row]:
         before, leaves, sha256 = "", self.leaves, hashlib.sha256
         for n, row in enumerate(self._rows, start=1):
             body = row[1]
-            if b'"kind":"head.signed"' in body or b'"kind":"user.added"' in body:
+            if _HEAD in body or _USER in body or _SITE in body:
                 self._grow()
                 self._note(row, before)
             if row[0] != n:
@@ -134,6 +140,9 @@ class _Watch:
             elif fields["kind"] == HeadSigned.kind:
                 head = HeadSigned.model_validate(fields["payload"])
                 self.heads.append(_Inner(row.seq, head, self.tree.root().hex(), before))
+            elif fields["kind"] == RECEIVED:
+                for fault in self._received.faults(fields["payload"]):
+                    self.within.append(ChainFinding(row.seq, "altered", fault))
         except (ValueError, KeyError, TypeError, ValidationError):
             return  # the chain names an altered event
 
@@ -174,6 +183,7 @@ def verify_rows(
     chain = check_chain(watch, last_seq=last_seq, anchors=anchors)
     findings = list(chain.findings)
     broken = [f.seq for f in findings if f.what != "projection"]
+    findings += watch.within
     findings += _inner_heads(watch, min(broken, default=len(watch.leaves) + 1))
     compared: list[str] = []
     for kept in against:

@@ -1,11 +1,15 @@
-"""What a freeze or a lock of the data holds back, and how both stand."""
+"""What holds an event back: a freeze or a lock of the data, or that it belongs in another chain."""
 
 from __future__ import annotations
 
+from typing import Literal, NamedTuple
+
+from trialkit.errors import DataLocked, OutOfOrder, TrialkitError
 from trialkit.record.kinds import (
     AdverseEventNotified,
     AdverseEventReported,
     AdverseEventUpdated,
+    ParticipantEnrolled,
     Payload,
 )
 from trialkit.record.roles import enters_data
@@ -15,9 +19,68 @@ from trialkit.record.state import StudyState
 #: they stay out of the tables.
 SAFETY = frozenset({AdverseEventReported.kind, AdverseEventUpdated.kind, AdverseEventNotified.kind})
 
+#: What a site's chain never holds: it is done for the whole study, at the centre.
+CENTRAL = frozenset(
+    {
+        "allocation.revealed",
+        "analysis.run",
+        "chain.received",
+        "chain.refused",
+        "data.imported",
+        "evidence.built",
+        "plan.locked",
+        "session.received",
+        "site.opened",
+        "snapshot.built",
+    }
+)
 
-def held_back(state: StudyState, payload: Payload, subject: str | None) -> tuple[str, str] | None:
-    """Return why an event may not be written now and what to do, or None where it may.
+
+class Held(NamedTuple):
+    """Why an event may not be written now, and the error that says what to do."""
+
+    why: Literal["locked", "elsewhere"]
+    error: TrialkitError
+
+
+def held_back(state: StudyState, payload: Payload, subject: str | None) -> Held | None:
+    """Return why an event may not be written now, or None where it may."""
+    elsewhere = kept_elsewhere(state, payload, subject)
+    if elsewhere is not None:
+        return Held("elsewhere", OutOfOrder(elsewhere[0], remedy=elsewhere[1]))
+    locked = locked_for(state, payload, subject)
+    return Held("locked", DataLocked(locked[0], remedy=locked[1])) if locked else None
+
+
+def kept_elsewhere(
+    state: StudyState, payload: Payload, subject: str | None
+) -> tuple[str, str] | None:
+    """Return why an event belongs in another chain and what to do, or None.
+
+    A site that works offline keeps everything about its participants in its own chain, and
+    nothing else; so no two chains ever say something of the same thing.
+    """
+    who = state.participants.get(subject or "")
+    site = payload.site if isinstance(payload, ParticipantEnrolled) else who.site if who else None
+    if site in state.chains:
+        return f"site {site} keeps its own chain.", "Act there; the centre sees it after a push."
+    if state.site is None:
+        return None
+    if payload.kind in CENTRAL:
+        return (
+            f"this is the chain of site {state.site}; {payload.kind} is of the whole study.",
+            "Do it at the centre.",
+        )
+    if site not in (None, state.site):
+        return (
+            f"this is the chain of site {state.site}, not of site {site}.",
+            f"Act at site {site}, or at the centre.",
+        )
+    return None
+
+
+def locked_for(state: StudyState, payload: Payload, subject: str | None) -> tuple[str, str] | None:
+    """Return why data may not be entered now and what to do, or None where they may.
 
     Reports of adverse events are never held back: their clock runs on after the lock.
     """

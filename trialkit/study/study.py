@@ -12,7 +12,6 @@ import trialkit
 from trialkit._canonical import sha256_file, write_durably
 from trialkit._clock import Clock, RealClock
 from trialkit.errors import (
-    DataLocked,
     Duplicate,
     OutOfOrder,
     StorageRefused,
@@ -433,6 +432,8 @@ class Study:
             If the role may not write this kind of event.
         DataLocked
             If it enters data, and the data are frozen or locked; for everybody.
+        OutOfOrder
+            If it belongs in another chain: a site's, or the centre's.
         Duplicate
             If it is the event with which a study begins.
         StorageRefused
@@ -446,10 +447,10 @@ class Study:
                 self.require(needed or payload.kind, subject=subject)
             if (held := held_back(self.state, payload, subject)) is not None:
                 refused = CommandRefused(
-                    command=payload.kind, permission=needed or payload.kind, why="locked"
+                    command=payload.kind, permission=needed or payload.kind, why=held.why
                 )
                 self._refuse(Refusal(self.actor, self.role, refused, subject))
-                raise DataLocked(held[0], remedy=held[1])
+                raise held.error
             if (stepped := self._shared.watch.look(self.clock)) is not None:
                 self.state.apply(self.record.append(stepped, actor=self.actor, role=self.role))
             event = self.record.append(

@@ -50,6 +50,12 @@ from trialkit.record.kinds.assessments import (
     VisitHeld,
     VisitMissed,
 )
+from trialkit.record.kinds.chains import (
+    ChainReceived,
+    ChainRefused,
+    SessionReceived,
+    SiteOpened,
+)
 from trialkit.record.kinds.deviations import (
     DeviationAcknowledged,
     DeviationRaised,
@@ -96,6 +102,7 @@ from trialkit.record.kinds.sessions import (
     Timing,
 )
 from trialkit.record.kinds.study import (
+    ChainOrigin,
     ClockStepped,
     CommandRefused,
     DataExported,
@@ -120,6 +127,9 @@ __all__ = [
     "AssessmentCorrected",
     "AssessmentEnteredAgain",
     "AssessmentRecorded",
+    "ChainOrigin",
+    "ChainReceived",
+    "ChainRefused",
     "ClockStepped",
     "CommandRefused",
     "DataExported",
@@ -168,10 +178,12 @@ __all__ = [
     "SessionMissed",
     "SessionOpened",
     "SessionPrompt",
+    "SessionReceived",
     "SessionTransition",
     "SettingsDecided",
     "Signature",
     "SignatureApplied",
+    "SiteOpened",
     "SnapshotBuilt",
     "StudyCreated",
     "TelemetrySealed",
@@ -201,6 +213,10 @@ KINDS: dict[str, type[Payload]] = {
         DataImported,
         DataExported,
         RecordExported,
+        SiteOpened,
+        ChainReceived,
+        SessionReceived,
+        ChainRefused,
         ParticipantEnrolled,
         ParticipantConsented,
         ParticipantEligible,

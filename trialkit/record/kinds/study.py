@@ -9,8 +9,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from trialkit.record.kinds._payload import Payload
 
 
+class ChainOrigin(BaseModel):
+    """Where the chain of a site comes from: the centre's chain, and its last event then."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    site: str
+    number: int
+    seq: int
+    hash: str
+
+
 class StudyCreated(Payload):
-    """A study began; protocols, design and plan by the hash of their files."""
+    """A study began; protocols, design and plan by the hash of their files.
+
+    `origin` is there where this is the chain of a site that works offline.
+    """
 
     kind = "study.created"
     study_id: str
@@ -20,6 +33,7 @@ class StudyCreated(Payload):
     plan: str | None = None
     software: str
     source: Literal["trial", "import"] = "trial"
+    origin: ChainOrigin | None = None
 
 
 class UserAdded(Payload):
@@ -34,12 +48,12 @@ class UserAdded(Payload):
 
 
 class CommandRefused(Payload):
-    """Somebody tried what role, site or login, or a lock, does not allow; nothing else happened."""
+    """Somebody tried what role, site, login, a lock or a chain elsewhere does not allow."""
 
     kind = "command.refused"
     command: str
     permission: str
-    why: Literal["role", "site", "login", "locked"]
+    why: Literal["role", "site", "login", "locked", "elsewhere"]
 
 
 class ImportedChange(BaseModel):

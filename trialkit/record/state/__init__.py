@@ -1,6 +1,7 @@
 """The current state of a study: a fold over its events, without I/O."""
 
 from trialkit.record.state.accounts import DataLock
+from trialkit.record.state.chains import ChainState
 from trialkit.record.state.conduct import (
     AdverseEventState,
     DeviationState,
@@ -22,6 +23,7 @@ from trialkit.record.state.study import StudyState
 __all__ = [
     "AdverseEventState",
     "AssessmentState",
+    "ChainState",
     "DataLock",
     "DeviationState",
     "DiaryState",

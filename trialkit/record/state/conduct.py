@@ -108,8 +108,14 @@ def next_ae(who: ParticipantState, *, harm: bool) -> str:
 
 def next_query(state: StudyState, *, restricted: bool) -> str:
     """Return the next id; restricted queries are counted apart, and leave no gap."""
-    n = sum(q.restricted == restricted for q in state.queries.values()) + 1
-    return f"{'R' if restricted else 'Q'}{n:04d}"
+    own = [q for name, q in state.queries.items() if _own(state, name)]
+    n = sum(q.restricted == restricted for q in own) + 1
+    return f"{state.prefix}{'R' if restricted else 'Q'}{n:04d}"
+
+
+def _own(state: StudyState, name: str) -> bool:
+    """Return True for a name that this chain gave, and no site's."""
+    return name.rpartition("-")[0] == (state.site or "")
 
 
 def _diary(state: StudyState, event: Event, p: dict[str, Any]) -> None:
@@ -220,8 +226,10 @@ def _reopened(state: StudyState, event: Event, p: dict[str, Any]) -> None:
 
 def _deviation(state: StudyState, event: Event, p: dict[str, Any]) -> None:
     in_session = p["session"] is not None
-    n = sum((d.session is not None) == in_session for d in state.deviations.values()) + 1
-    name = f"{'S' if in_session else 'D'}{n:04d}"  # counted apart: no gap tells of a session
+    own = [d for name, d in state.deviations.items() if _own(state, name)]
+    n = sum((d.session is not None) == in_session for d in own) + 1
+    # counted apart: no gap tells of a session
+    name = f"{state.prefix}{'S' if in_session else 'D'}{n:04d}"
     state.deviations[name] = DeviationState(
         name, event.seq, event.subject, p["category"], p["detail"], p["day"], p["session"],
         event.actor, event.at, p.get("classification"), event.reason,

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 from trialkit.record.chain import GENESIS, Event
 from trialkit.record.kinds import AccountsRequired, Dose, PlanLocked
 from trialkit.record.signed import SignedState, things_of
-from trialkit.record.state import conduct
+from trialkit.record.state import chains, conduct
 from trialkit.record.state.accounts import HANDLERS, DataLock
+from trialkit.record.state.chains import ChainState
 from trialkit.record.state.conduct import DeviationState, QueryState
 from trialkit.record.state.people import (
     AssessmentState,
@@ -42,6 +43,8 @@ class StudyState:
         self.source = "trial"
         self.created_at = ""
         self.protocol_hashes: dict[str, str] = {}
+        self.site: str | None = None  # of the chain of a site
+        self.chains: dict[str, ChainState] = {}  # of sites, at the centre
         self.design_hash: str | None = None
         self.plan_hash: str | None = None
         self.users: dict[str, UserState] = {}
@@ -87,8 +90,17 @@ class StudyState:
 
     @property
     def open_sessions(self) -> list[SessionState]:
-        """Sessions that were opened and not closed."""
-        return [s for s in self.sessions.values() if s.status == "open"]
+        """Sessions that were opened and not closed; those of sites with a chain are theirs."""
+        return [
+            s
+            for s in self.sessions.values()
+            if s.status == "open" and self.participants[s.usubjid].site not in self.chains
+        ]
+
+    @property
+    def prefix(self) -> str:
+        """What the names that this chain gives begin with, so that none is given twice."""
+        return f"{self.site}-" if self.site else ""
 
     def _of(self, event: Event) -> ParticipantState:
         return self.participants[str(event.subject)]
@@ -99,6 +111,8 @@ class StudyState:
         self.study_id, self.title, self.source = p["study_id"], p["title"], p["source"]
         self.protocol_hashes, self.plan_hash = p["protocols"], p["plan"]
         self.design_hash = p.get("design")
+        origin = p.get("origin")
+        self.site = origin["site"] if origin else None
         self.created_at = event.at
 
     def _user(self, _: Event, p: dict[str, Any]) -> None:
@@ -295,4 +309,5 @@ class StudyState:
         "head.signed": _head,
         **HANDLERS,
         **conduct.HANDLERS,
+        **chains.HANDLERS,
     }
