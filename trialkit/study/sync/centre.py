@@ -26,7 +26,13 @@ from trialkit.errors import (
 from trialkit.record.chain import Event
 from trialkit.record.draws import seed_commitment, site_seed
 from trialkit.record.heads import body_of
-from trialkit.record.kinds import KINDS, ChainReceived, ChainRefused, ParticipantRandomised
+from trialkit.record.kinds import (
+    KINDS,
+    ChainReceived,
+    ChainRefused,
+    CommandRefused,
+    ParticipantRandomised,
+)
 from trialkit.record.merkle import CompactRange, leaf_hash
 from trialkit.record.received import parse
 from trialkit.record.roles import enters_data
@@ -254,7 +260,7 @@ def _require_allowed(study: Study, chain: ChainState, event: Event) -> None:
         chain.number,
     ):
         wrong = "it is the chain of another site"
-    elif event.subject is not None and not event.subject.startswith(stem):
+    elif not (event.subject or stem).startswith(stem) and event.kind != CommandRefused.kind:
         wrong = f"{event.subject} is no participant of site {chain.site}"
     elif event.payload.get("site", chain.site) != chain.site:
         wrong = f"it is about site {event.payload['site']}"
