@@ -118,7 +118,7 @@ def test_the_centre_knows_the_arms_though_none_was_sent(tmp_path: Path, centre: 
     sent = "".join(site_texts(tmp_path) + site_texts(tmp_path, "03"))
     with pytest.raises(NotPermitted):
         centre.as_user("asta").arm_of("SMALL-02-001")
-    assert "ROBOTIC" not in sent.replace("ROBOTIC\":", "").replace("-robotic", "")
+    assert "ROBOTIC" not in sent.replace('ROBOTIC":', "").replace("-robotic", "")
 
 
 def test_an_export_of_the_centre_alone_rebuilds_everything(tmp_path: Path, centre: Study) -> None:

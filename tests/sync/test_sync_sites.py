@@ -61,7 +61,9 @@ def test_what_the_site_gets_is_private_and_tells_nothing_of_other_sites(tmp_path
             assert stat.S_IMODE((site.folder / name).stat().st_mode) == 0o600
         with open_at(tmp_path, "03") as other:
             seeds = [s.allocation.seed() for s in (site, other)]
-        assert seeds == [site_seed("SMALL", name, centre.allocation.seed()) for name in ("02", "03")]
+        assert seeds == [
+            site_seed("SMALL", name, centre.allocation.seed()) for name in ("02", "03")
+        ]
         open_to_read = "".join(texts(site.record) + texts(centre.record))
         everything = b"".join(files_below(site.folder).values())
         assert seeds[0] not in open_to_read
@@ -133,7 +135,7 @@ def test_names_that_two_chains_give_never_meet(tmp_path: Path) -> None:
 
 def test_a_login_goes_with_its_people(tmp_path: Path) -> None:
     with make_study(tmp_path) as centre:
-        set_password(centre, "olga", new=PASSWORD)
+        set_password(centre, PASSWORD)
         require_login(centre, password=PASSWORD)
         token = login(centre, "olga", PASSWORD, keep=False)
         open_site(centre.as_user("olga", token=token), "02", tmp_path / "site-02")

@@ -237,8 +237,17 @@ class Served:
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
                 [
-                    sys.executable, "-c", code, "sync", "serve", str(folder / "study"),
-                    "--listen", f"127.0.0.1:{port}", "--as", "olga", *more,
+                    sys.executable,
+                    "-c",
+                    code,
+                    "sync",
+                    "serve",
+                    str(folder / "study"),
+                    "--listen",
+                    f"127.0.0.1:{port}",
+                    "--as",
+                    "olga",
+                    *more,
                 ],  # fmt: skip
                 env=environment(folder, **env),
                 stderr=log,
@@ -289,6 +298,7 @@ class Cable:
         self.left: int | None = None  # bytes until it is cut, both ways together
         self.cuts = 0
         self.passed = 0
+        self.refused = 0
         self._lock = threading.Lock()
         self._ends: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -300,6 +310,7 @@ class Cable:
             except OSError:
                 return
             if self.down:
+                self.refused += 1
                 near.close()
                 continue
             try:
@@ -361,5 +372,3 @@ def copied(template: Path, folder: Path) -> Path:
     """Copy a centre with its sites."""
     shutil.copytree(template, folder, dirs_exist_ok=True)
     return folder
-
-

@@ -27,8 +27,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}")
 
 
 def held_sizes(study: Study, site: str, session: str) -> dict[str, int]:
-    """Return the bytes that are here of each file of a session that is not complete yet."""
-    folder = _incoming(study, site, session)
+    """Return the bytes that are here of each file of a session."""
+    folder, _ = _place(study, site, session)
     found = {path.name: path.stat().st_size for path in folder.glob("[!.]*")}
     parts = {path.name[1:-5]: path.stat().st_size for path in folder.glob(".*.part")}
     return parts | found
@@ -63,8 +63,8 @@ def put_part(
     """
     if len(data) > MOST_BYTES or at + len(data) > MOST_FILE:
         raise UsageError("the part is too large.", remedy=f"Send at most {MOST_BYTES} bytes.")
-    wanted = _wanted(study, site, session, name)
-    folder = _incoming(study, site, session)
+    folder, digest = _place(study, site, session)
+    wanted = _wanted(folder, digest, name)
     final, part = folder / name, folder / f".{name}.part"
     with storage_guard(folder):
         if final.exists():
@@ -94,29 +94,33 @@ def put_part(
     return have + len(data)
 
 
-def _incoming(study: Study, site: str, session: str) -> Path:
-    """Return where the files of a session are gathered; both names were checked."""
-    if session not in chain_of(study, site).sealed:
+def _place(study: Study, site: str, session: str) -> tuple[Path, str]:
+    """Return where the files of a session are, and the hash of its manifest.
+
+    Both names become a path only because the site's chain has them, where they were checked.
+    """
+    chain, final = chain_of(study, site), study.folder / "telemetry" / session
+    if session in chain.received:  # by another push, a moment ago
+        return final, chain.received[session]
+    if session not in chain.sealed:
         raise UnknownName(
             f"no telemetry of session {session} of site {site} is to come.",
-            remedy="Push the events first; each session is sent once.",
+            remedy="Push the events first.",
         )
-    return study.folder / INCOMING / site / session
+    folder = final if final.is_dir() else study.folder / INCOMING / site / session
+    return folder, chain.sealed[session][1]
 
 
-def _wanted(study: Study, site: str, session: str, name: str) -> str:
-    """Return the hash that a file must have."""
-    folder = _incoming(study, site, session)
-    digest = chain_of(study, site).sealed[session][1]
+def _wanted(folder: Path, digest: str, name: str) -> str:
+    """Return the hash that a file must have; `digest` is that of the manifest."""
     if name == MANIFEST:
         return digest
     if not _NAME.fullmatch(name) or not (folder / MANIFEST).is_file():
         raise UnknownName(f"{name!r} cannot be taken.", remedy=f"Send {MANIFEST} first.")
-    files = read_manifest(folder, sha256=digest).manifest["files"]
-    for one in files:
+    for one in read_manifest(folder, sha256=digest).manifest["files"]:
         if one["name"] == name:
             return str(one["sha256"])
-    raise UnknownName(f"the manifest of {session} has no {name!r}.", remedy="Send its files.")
+    raise UnknownName(f"the manifest has no {name!r}.", remedy="Send its files.")
 
 
 @command("sync", name="receive_session")
@@ -136,9 +140,8 @@ def finish_session(study: Study, site: str, session: str) -> bool:
     chain = chain_of(study, site)
     if session not in chain.sealed:
         return False
-    digest = chain.sealed[session][1]
-    folder, final = _incoming(study, site, session), study.folder / "telemetry" / session
-    there = final if final.is_dir() else folder
+    there, digest = _place(study, site, session)
+    final = study.folder / "telemetry" / session
     if not (there / MANIFEST).is_file():
         return False
     files = read_manifest(there, sha256=digest).manifest["files"]
@@ -149,10 +152,10 @@ def finish_session(study: Study, site: str, session: str) -> bool:
             raise IntegrityError(
                 f"{there / one['name']} was altered.", remedy="Remove it, and push again."
             )
-    if there is folder:
+    if there != final:
         with storage_guard(final):
             final.parent.mkdir(exist_ok=True)
-            folder.rename(final)
+            there.rename(final)
             sync_folder(final.parent)
     study.append(
         SessionReceived(site=site, session=session, manifest_sha256=digest, files=len(files))
