@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from two_sites import busy_site, make_centre
 
 TESTS = Path(__file__).resolve().parent

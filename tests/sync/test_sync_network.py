@@ -12,13 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytest.importorskip("httpx")
-pytest.importorskip("uvicorn")
-pytest.importorskip("starlette")
-
 import httpx
+import pytest
 from two_sites import (
     DEADLINE_S,
     Cable,
@@ -288,7 +283,7 @@ class Shifted(RealClock):
     def __init__(self, hours: float) -> None:
         self._off = timedelta(hours=hours)
 
-    def now(self):  # noqa: ANN201
+    def now(self):
         return super().now() + self._off
 
 

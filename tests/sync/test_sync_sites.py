@@ -87,7 +87,7 @@ def test_nobody_writes_what_another_chain_holds(tmp_path: Path) -> None:
         assert (last.kind, last.payload["why"]) == ("command.refused", "elsewhere")
         with pytest.raises(NotPermitted, match="acts for site 02 and not for site 03"):
             enrol(site, site="03")
-        with pytest.raises(OutOfOrder, match="snapshot.built is of the whole study"):
+        with pytest.raises(OutOfOrder, match=r"snapshot\.built is of the whole study"):
             site.append(SnapshotBuilt(snapshot="0" * 64, folder="x", upto_seq=1, unblinded=False))
         site.append(ClockStepped(by_s=1.0))
         randomised(centre, site="01")

@@ -248,10 +248,10 @@ class Served:
                     "--as",
                     "olga",
                     *more,
-                ],  # fmt: skip
+                ],
                 env=environment(folder, **env),
                 stderr=log,
-                preexec_fn=limit,  # noqa: PLW1509
+                preexec_fn=limit,
             )
         self.url = self._address()
         self.port = int(self.url.rpartition(":")[2])
