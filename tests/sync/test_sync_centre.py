@@ -236,7 +236,7 @@ def enrolment(folder: Path) -> tuple[list[str], int]:
         ({"seq": 4}, "no event that can be read"),
         ({"extra": 1}, "no event that can be read"),
         (
-            {"kind": "participant.consented", "subject": "SMALL-02-77", "payload": {"version": "1"}},
+            {"kind": "participant.consented", "subject": "SMALL-02-9", "payload": {"version": "1"}},
             "does not fit those before",
         ),
         (

@@ -26,7 +26,6 @@ CENTRAL = frozenset(
         "analysis.run",
         "chain.received",
         "chain.refused",
-        "data.imported",
         "evidence.built",
         "plan.locked",
         "session.received",

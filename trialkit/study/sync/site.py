@@ -135,8 +135,7 @@ def _found(
     )
     with record.batch():
         first = record.append(created, actor=study.actor, role=study.role)
-        passwords = AccountStore(study.folder)
-        moved = []
+        passwords, held = AccountStore(study.folder), {}
         for user in state.users.values():
             if user.retired or (user.sites and site not in user.sites):
                 continue
@@ -148,11 +147,12 @@ def _found(
                 sites=[site],
             )
             record.append(added, actor=study.actor, role=study.role)
-            if state.accounts is not None and (held := passwords.hashes(user.user, 1)):
-                AccountStore(out).add_hash(user.user, held[0])
-                moved.append(PasswordSet(user=user.user, temporary=user.temporary))
+            if hashed := passwords.in_force(user.user, user.password_seq):
+                held[user.user] = hashed
         if state.accounts is not None:
             record.append(state.accounts, actor=study.actor, role=study.role)
-        for payload in moved:
-            record.append(payload, actor=study.actor, role=study.role)
+        for name, hashed in held.items():
+            payload = PasswordSet(user=name, temporary=state.users[name].temporary)
+            event = record.append(payload, actor=study.actor, role=study.role)
+            AccountStore(out).add_hash(name, hashed, event.seq)
     return first.hash
