@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import ssl
 import subprocess
 import threading
@@ -214,6 +216,31 @@ def test_a_server_that_is_killed_while_a_site_pushes(folder: Path) -> None:
             work_done.join(DEADLINE_S * 2)
             assert result, "the push did not end"
     assert result[0].sessions + 1 >= 2
+    require_same(folder, SITE)
+
+
+KILLING = (
+    "import os, sys; sys.path[:0] = os.environ['BESIDE'].split(os.pathsep); import sync_killing; "
+    "sync_killing.arm(int(os.environ['KILL_AT'])); from trialkit.cli import main; main()"
+)
+
+
+@pytest.mark.slow(seconds=30)
+def test_a_server_that_is_killed_at_one_write_after_the_other(folder: Path) -> None:
+    here = Path(__file__).resolve().parent
+    beside = os.pathsep.join([str(here), str(here.parent)])
+    killed, at = 0, 1
+    while True:
+        with Served(folder, code=KILLING, BESIDE=beside, KILL_AT=str(at)) as server:
+            try:
+                send(folder, server.url, tries=1)
+                break
+            except Unreachable:
+                assert server.process.wait(DEADLINE_S) == -signal.SIGKILL
+        killed, at = killed + 1, at + 2
+        with open_centre(folder, write=False) as centre:
+            assert centre.record.verify().ok
+    assert killed >= 4
     require_same(folder, SITE)
 
 

@@ -89,8 +89,11 @@ def serve(
     cert: Annotated[Path | None, typer.Option("--cert", help="Certificate chain, PEM.")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="Its private key, PEM.")] = None,
     user: UserOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Take up what sites push, until the process is told to end."""
+    import sys
+
     from trialkit.errors import UsageError
     from trialkit.study import Study
     from trialkit.study.sync.server import serve as run
@@ -99,13 +102,21 @@ def serve(
     if not host or not port.isdecimal():
         raise UsageError(f"{listen!r} is no address.", remedy="Give HOST:PORT.")
     with Study.open(study, actor=user) as opened:
+        study_id = opened.state.study_id
+
+        def ready(url: str) -> None:
+            if as_json:
+                emit({"study": study_id, "url": url}, "", as_json=True)
+                sys.stdout.flush()
+            note(f"serving {study_id} at {url}")
+
         run(
             opened,
             host.strip("[]"),
             int(port),
             cert=cert,
             key=key,
-            ready=lambda url: note(f"serving {opened.state.study_id} at {url}"),
+            ready=ready,
         )
 
 
