@@ -106,6 +106,10 @@ VALUES: dict[str, tuple[str, ...]] = {
     "file": ("none.xml",),
     "--map": ("none.yaml",),
     "export": ("none.jsonl",),
+    "dictionary": ("none.csv",),
+    "records": ("none.csv",),
+    "drop": ("none",),
+    "--listen": ("nowhere",),
 }
 #: Not about the record of a study that is there.
 ELSEWHERE = {("device", "check"), ("import",)}

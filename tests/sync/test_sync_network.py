@@ -39,6 +39,7 @@ from trialkit._clock import RealClock
 from trialkit.errors import (
     ChainBroken,
     NotAuthenticated,
+    NotPermitted,
     StorageRefused,
     TrialkitError,
     Unreachable,
@@ -453,6 +454,22 @@ def test_the_server_sees_what_others_write_at_the_centre(folder: Path) -> None:
             sealed_session(site, *work(site), size=1_000)
         assert send(folder, server.url).sessions == 1
     require_same(folder, SITE)
+
+
+def test_a_push_says_no_counts_unless_one_may_see_allocations(folder: Path) -> None:
+    with Served(folder) as server:
+        command = push_command(folder, SITE, server.url)
+        plain = command[: command.index("--counts")]
+        for words, status in (
+            (plain, 0), ([*plain, "--counts", "--as", "asta"], NotPermitted.exit_status),
+            (command, 0),
+        ):  # fmt: skip
+            done = subprocess.run(
+                words, env=environment(folder), capture_output=True, text=True, check=False
+            )
+            assert done.returncode == status
+            if words == plain:
+                assert set(json.loads(done.stdout)) == {"site", "broken_off"}
 
 
 def test_an_error_of_the_centre_is_the_same_at_the_site(folder: Path) -> None:

@@ -201,7 +201,7 @@ def push_command(folder: Path, site: str, url: str, tries: int = 5) -> list[str]
     """The command with which a site pushes."""
     return [
         sys.executable, "-c", MAIN, "sync", "push", str(folder / f"site-{site}"),
-        "--to", url, "--tries", str(tries), "--json",
+        "--to", url, "--tries", str(tries), "--json", "--counts", "--as", "olga",
     ]  # fmt: skip
 
 
@@ -242,6 +242,7 @@ class Served:
                     code,
                     "sync",
                     "serve",
+                    "--study",
                     str(folder / "study"),
                     "--listen",
                     f"127.0.0.1:{port}",

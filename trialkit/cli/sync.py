@@ -1,19 +1,22 @@
-"""The verbs of sites that work offline: ``sync site``, ``push``, ``serve`` and ``take``."""
+"""The verbs of sites that work offline: ``sync site``, ``push``, ``serve``, ``take``, ``status``.
+
+How many events or sessions there are tells how sessions went, and so an arm: counts are shown
+only to whoever may see allocations.
+"""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trialkit.cli._common import JsonOption, UserOption, emit, note
+from trialkit.cli._common import JsonOption, StudyOption, UserOption, emit, note
 
 if TYPE_CHECKING:
     from trialkit.study.sync.push import Pushed
-
-StudyArgument = Annotated[Path, typer.Argument(help="The study folder of the centre.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def site(
-    study: StudyArgument,
+    study: StudyOption,
     name: Annotated[str, typer.Option("--site", help="The site.")],
     out: Annotated[Path, typer.Option("--out", help="A new folder: the study of the site.")],
     user: UserOption = None,
@@ -39,12 +42,10 @@ def site(
     from trialkit.study.sync.site import open_site
 
     with Study.open(study, actor=user) as opened:
-        event = open_site(opened, name, out)
-    text = (
-        f"{out}: the study of site {name}; bring it there, and keep no copy\n"
-        f"key of the site {event.payload['fingerprint']}"
-    )
-    emit({"folder": str(out), "event": event.seq, **event.payload}, text, as_json=as_json)
+        made = open_site(opened, name, out).payload
+    data = {k: made[k] for k in ("site", "number", "genesis", "public_key")}
+    text = f"{out}: the study of site {name}; bring it there, and keep no copy"
+    emit({"folder": str(out), **data}, text, as_json=as_json)
 
 
 def push(
@@ -56,35 +57,50 @@ def push(
     tries: Annotated[
         int, typer.Option("--tries", min=1, help="How often in a row it may fail.")
     ] = 5,
+    counts: Annotated[
+        bool, typer.Option("--counts", help="Say how many events and sessions were sent.")
+    ] = False,
+    user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send the centre what it does not have yet; may be broken off and repeated at any time."""
+    """Send the centre what it does not have yet; may be broken off and repeated at any time.
+
+    It needs no login. Only whoever may see allocations asks for counts.
+    """
+    from trialkit.study import Study
     from trialkit.study.sync.client import HttpCentre
     from trialkit.study.sync.drop import write_drop
     from trialkit.study.sync.push import FolderSource
     from trialkit.study.sync.push import push as send
 
+    if counts:
+        with Study.open(folder, actor=user, write=False) as opened:
+            opened.require("see_allocation", command="push_counts")
     with FolderSource(folder) as source:
         if "://" not in to:
             last = write_drop(source, Path(to))
-            text = f"{to}: site {source.site} up to event {last}; take it up at the centre"
-            emit({"site": source.site, "last": last, "folder": to}, text, as_json=as_json)
+            data: dict[str, Any] = {"site": source.site, "folder": to}
+            text = f"{to}: what site {source.site} has; take it up at the centre"
+            emit(data | ({"last": last} if counts else {}), text, as_json=as_json)
             return
         with HttpCentre(to, folder, source.site, ca) as centre:
-            _show(send(source, centre, tries=tries), as_json)
+            _show(send(source, centre, tries=tries), counts, as_json)
 
 
-def _show(done: Pushed, as_json: bool) -> None:
-    text = (
-        f"site {done.site}: {done.events} events and {done.sessions} sessions taken up; the centre "
-        f"has {done.last} events, {done.hash[:16]}; its own head is event {done.centre}, "
-        f"{done.centre_hash[:16]}"
-    )
-    emit(asdict(done), text, as_json=as_json)
+def _show(done: Pushed, counts: bool, as_json: bool) -> None:
+    data: dict[str, Any] = {"site": done.site, "broken_off": done.broken_off}
+    text = f"the centre has everything of site {done.site}"
+    if counts:
+        data = asdict(done)
+        text += (
+            f": {done.last} events, {done.hash[:16]}; {done.events} events and {done.sessions} "
+            f"sessions of them now; its own head is event {done.centre}, {done.centre_hash[:16]}"
+        )
+    emit(data, text, as_json=as_json)
 
 
 def serve(
-    study: StudyArgument,
+    study: StudyOption,
     listen: Annotated[str, typer.Option("--listen", help="HOST:PORT.")],
     cert: Annotated[Path | None, typer.Option("--cert", help="Certificate chain, PEM.")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="Its private key, PEM.")] = None,
@@ -92,8 +108,6 @@ def serve(
     as_json: JsonOption = False,
 ) -> None:
     """Take up what sites push, until the process is told to end."""
-    import sys
-
     from trialkit.errors import UsageError
     from trialkit.study import Study
     from trialkit.study.sync.server import serve as run
@@ -110,19 +124,12 @@ def serve(
                 sys.stdout.flush()
             note(f"serving {study_id} at {url}")
 
-        run(
-            opened,
-            host.strip("[]"),
-            int(port),
-            cert=cert,
-            key=key,
-            ready=ready,
-        )
+        run(opened, host.strip("[]"), int(port), cert=cert, key=key, ready=ready)
 
 
 def take(
-    study: StudyArgument,
     drop: Annotated[Path, typer.Argument(help="The folder that a site wrote.")],
+    study: StudyOption,
     user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -131,31 +138,39 @@ def take(
     from trialkit.study.sync.drop import take_drop
 
     with Study.open(study, actor=user) as opened:
-        _show(take_drop(opened, drop), as_json)
+        done = take_drop(opened, drop)
+        _show(done, opened.may("see_allocation"), as_json)
 
 
-def status(study: StudyArgument, user: UserOption = None, as_json: JsonOption = False) -> None:
-    """Show how far the chain of each site was received, and what is still to come."""
+def status(study: StudyOption, user: UserOption = None, as_json: JsonOption = False) -> None:
+    """Show when the chain of each site was last received, and what was refused."""
     from trialkit.study import Study
 
     with Study.open(study, actor=user, write=False) as opened:
-        opened.require("see_progress" if not opened.may("sync") else "sync", command="sync_status")
-        rows = [
-            {
+        if not opened.may("see_progress"):
+            opened.require("sync", command="sync_status")
+        counts = opened.may("see_allocation")
+        rows = []
+        for chain in opened.state.chains.values():
+            row: dict[str, Any] = {
                 "site": chain.site,
-                "last": chain.last,
-                "hash": chain.hash,
-                "received_at": chain.received_at,
-                "sessions": len(chain.received),
-                "missing": sorted(chain.sealed),
+                "received_at": chain.received_at or None,
                 "refused": len(chain.refused),
+                "hash": chain.hash,
             }
-            for chain in opened.state.chains.values()
-        ]
-    lines = [
-        f"site {row['site']}: {row['last']} events, {row['sessions']} sessions, last received "
-        f"{row['received_at'] or 'never'}; sessions to come {row['missing'] or 'none'}; "
-        f"refused {row['refused']}"
-        for row in rows
-    ]
+            if counts:
+                row |= {
+                    "events": chain.last,
+                    "sessions": len(chain.received),
+                    "missing": sorted(chain.sealed),
+                }
+            rows.append(row)
+    lines = []
+    for row in rows:
+        text = f"site {row['site']}: last received {row['received_at'] or 'never'}"
+        text += f", refused {row['refused']} times" if row["refused"] else ""
+        if counts:
+            text += f"; {row['events']} events, {row['sessions']} sessions"
+            text += f", {', '.join(row['missing'])} to come" if row["missing"] else ""
+        lines.append(text)
     emit({"sites": rows}, "\n".join(lines) or "no site keeps its own chain", as_json=as_json)

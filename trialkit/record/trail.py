@@ -50,8 +50,8 @@ replaces earlier values shows them.</p>
 """
 
 
-def trail(record: Record) -> Iterator[tuple[str, ...]]:
-    """Yield the columns of each event as text, in order.
+def trail(record: Record, size: int | None = None) -> Iterator[tuple[str, ...]]:
+    """Yield the columns of each event as text, in order; `size` is how many events are meant.
 
     An event that corrects another (its payload has ``seq``) shows each value that differs, as it
     was before; so does one that takes the place of the last of its kind.
@@ -59,7 +59,7 @@ def trail(record: Record) -> Iterator[tuple[str, ...]]:
     wanted = {int(e.payload["seq"]) for e in record.read(kinds=_CORRECTING)}
     kept: dict[int, Event] = {}
     newest: dict[tuple[str, str | None], Event] = {}
-    for event in expanded(record.read()):
+    for event in expanded(islice(record.read(), size)):
         if event.kind == RECEIVED:  # its events follow, each in a row of its own
             event = replace(event, payload={**event.payload, "bodies": "below"})
         before = kept.get(event.payload["seq"]) if event.kind in _CORRECTING else None
@@ -120,7 +120,7 @@ def readable(record: Record, path: Path, size: int, digest: str) -> Iterator[byt
     digest : str
         Hash of event `size`.
     """
-    rows = islice(trail(record), size)
+    rows = trail(record, size)
     parts = _html(rows, path.stem, size, digest) if path.suffix == ".html" else _csv(rows)
     for part in parts:
         yield part.encode(errors="backslashreplace")

@@ -68,6 +68,8 @@ def _received(state: StudyState, event: Event, p: dict[str, Any]) -> None:
         if inner.kind == "session.telemetry_sealed":
             sealed = inner.payload
             chain.sealed[sealed["session"]] = sealed["folder"], sealed["manifest_sha256"]
+        elif state.data_lock is not None and inner.kind in ("ae.reported", "ae.updated"):
+            state.data_lock.late += 1
     chain.anchors.append((chain.last, event.seq))
     chain.received_at = event.at
     _show(state, chain.state)
