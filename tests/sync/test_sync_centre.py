@@ -25,6 +25,7 @@ from trialkit._canonical import canonical_json, sha256_text
 from trialkit.data.collect import collect
 from trialkit.data.snapshot import build_snapshot
 from trialkit.errors import ChainBroken, DataLocked, NotPermitted, UnknownName, UsageError
+from trialkit.evidence import verify as shipped
 from trialkit.participants import (
     check_allocation,
     consent,
@@ -33,6 +34,7 @@ from trialkit.participants import (
     verify_allocation,
 )
 from trialkit.record import Record, read_export
+from trialkit.record.kinds import AllocationRevealed
 from trialkit.record.received import STEP, expanded
 from trialkit.record.state import StudyState
 from trialkit.record.trail import trail
@@ -165,6 +167,36 @@ def test_a_snapshot_holds_every_site_and_says_no_arm(tmp_path: Path, local: Stud
     blinded = build_snapshot(local)
     assert list(blinded.frames["DM"]["SITEID"]) == ["02", "02", "03", "03"]
     assert blinded.frames["DM"]["ARMCD"].isna().all()
+
+
+def test_what_is_revealed_is_checked_for_every_site_with_the_record_alone(
+    tmp_path: Path, local: Study
+) -> None:
+    for site in (SITE, "03"):
+        with open_at(tmp_path, site) as study:
+            for usubjid in work(study, 2):
+                sealed_session(study, usubjid, size=10)
+        take(tmp_path, local, site)
+    randomised(local, site="01")
+    local.append(
+        AllocationRevealed(
+            plan_lock="0" * 64,
+            arms=local.allocations(),
+            seed=local.allocation.seed(),
+            codes=[arm.code for arm in local.design.arms],
+        )
+    )
+    local.record.export(tmp_path / "record.jsonl")
+    check = check_allocation(read_export(tmp_path / "record.jsonl"))
+    assert (check.differences, check.participants, check.revealed) == ([], 5, 5)
+    events, faults = shipped.read_events((tmp_path / "record.jsonl").read_bytes())
+    assert not faults
+    report = shipped.Report()
+    shipped.check_allocation(shipped.Package(tmp_path), events, report)
+    assert report.facts["allocations"] == 5
+    assert [f.message for f in report.faults] == ["the arms were revealed before a plan lock"]
+    sealed = list(shipped.of_kind(events, "session.telemetry_sealed"))
+    assert len(sealed) == 4
 
 
 # --- what is refused --------------------------------------------------------------------------
