@@ -30,7 +30,7 @@ from pydantic import BaseModel
 
 from trialkit._canonical import canonical_json, sha256_bytes, sha256_json
 from trialkit.errors import TrialkitError
-from trialkit.record import chain, kinds, roles, signed, state
+from trialkit.record import chain, kinds, merkle, received, roles, signed, state
 from trialkit.record.events import Record
 from trialkit.record.state import StudyState
 
@@ -149,7 +149,9 @@ def agrees(record: Record, study_id: str) -> bool | None:
 @cache
 def fingerprint() -> str:
     """Return the hash of the code that folds; empty where its source cannot be read."""
-    files: list[Path] = [Path(str(module.__file__)) for module in (chain, roles, signed)]
+    files: list[Path] = [
+        Path(str(module.__file__)) for module in (chain, merkle, received, roles, signed)
+    ]
     for package in (kinds, state):
         files += sorted(Path(str(package.__file__)).parent.glob("*.py"))
     try:
@@ -200,7 +202,8 @@ class _Reader(pickle.Unpickler):
 
 
 def _is_data(found: type) -> bool:
-    return issubclass(found, BaseModel) or hasattr(found, "__dataclass_fields__")
+    data = issubclass(found, BaseModel) or hasattr(found, "__dataclass_fields__")
+    return data or found is StudyState  # that of a site within the centre's
 
 
 def _unpickled(blob: bytes) -> dict[str, Any]:

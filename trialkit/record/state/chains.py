@@ -26,7 +26,8 @@ _SIGNED_THERE = ("casebook:", "form:", "session:")
 class ChainState:
     """A site's chain as far as it was received; `state` is the fold over it.
 
-    `anchors` are pairs of the last event of a part and the event of the centre that holds it;
+    `peaks` are those of the Merkle tree over it; `anchors` are pairs of the last event of a part
+    and the event of the centre that holds it;
     `sealed` are the sessions whose telemetry is still to come, with folder and manifest hash;
     `refused` holds number and hash of events that were refused.
     """
@@ -39,7 +40,7 @@ class ChainState:
     last: int = 0
     hash: str = GENESIS
     received_at: str = ""
-    tree: CompactRange = field(default_factory=CompactRange)
+    peaks: list[bytes] = field(default_factory=list)
     anchors: list[tuple[int, int]] = field(default_factory=list)
     sealed: dict[str, tuple[str, str]] = field(default_factory=dict)
     received: dict[str, str] = field(default_factory=dict)
@@ -60,9 +61,10 @@ def _opened(state: StudyState, _: Event, p: dict[str, Any]) -> None:
 def _received(state: StudyState, event: Event, p: dict[str, Any]) -> None:
     chain = state.chains[p["site"]]
     held = chain.state.visits_held.copy()
+    tree = CompactRange(chain.last, chain.peaks)
     for body in p["bodies"]:
         inner = parse(body)
-        chain.tree.append(leaf_hash(body.encode()))
+        tree.append(leaf_hash(body.encode()))
         chain.last, chain.hash = inner.seq, inner.hash
         chain.state.apply(shown(inner, chain.number))
         if inner.kind == "session.telemetry_sealed":
@@ -70,6 +72,7 @@ def _received(state: StudyState, event: Event, p: dict[str, Any]) -> None:
             chain.sealed[sealed["session"]] = sealed["folder"], sealed["manifest_sha256"]
         elif state.data_lock is not None and inner.kind in ("ae.reported", "ae.updated"):
             state.data_lock.late += 1
+    chain.peaks = tree.peaks
     chain.anchors.append((chain.last, event.seq))
     chain.received_at = event.at
     _show(state, chain.state)

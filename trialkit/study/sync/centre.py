@@ -152,7 +152,7 @@ def _receive(study: Study, site: str, first: int, bodies: Sequence[str]) -> Head
             remedy=f"Send event {chain.last + 1} and those after it.",
         )
     new: list[str] = []
-    tree = CompactRange(chain.tree.size, chain.tree.peaks)
+    tree = CompactRange(chain.last, chain.peaks)
     digest = chain.hash
     for seq, body in enumerate(bodies, first):
         event = _event(chain, seq, body)
