@@ -106,8 +106,6 @@ VALUES: dict[str, tuple[str, ...]] = {
     "file": ("none.xml",),
     "--map": ("none.yaml",),
     "export": ("none.jsonl",),
-    "dictionary": ("none.csv",),
-    "records": ("none.csv",),
     "drop": ("none",),
     "--listen": ("nowhere",),
 }
