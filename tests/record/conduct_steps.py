@@ -55,9 +55,6 @@ MINIMISED = """  randomisation:
       - {name: speed_band, paramcd: WS10C, cuts: [0.4, 0.8], levels: [slow, medium, fast]}
 """
 Step = Callable[[Study], object]
-SIGNING, PASSWORD = 6, 13
-LEAST = {SIGNING: 2, PASSWORD: 2}
-"""Events that a step of more than one transaction adds at least when it is whole."""
 
 
 def make(folder: Path, *, minimised: bool = False, database: str | None = None) -> Path:
@@ -171,6 +168,12 @@ class Run:
     commits: set[int] = field(default_factory=set)  # the last event of each transaction
     ends: list[int] = field(default_factory=list)  # the last event of each step
     arms: dict[str, str] = field(default_factory=dict)
+    before: int = 0  # the last event before the first step
+
+    def kept_by(self, at: int) -> set[int]:
+        """Return how many events a step may leave that was interrupted: its commits, or none."""
+        start = self.ends[at - 1] if at else self.before
+        return {seq - start for seq in self.commits if start <= seq <= self.ends[at]}
 
 
 def run(study: Study, tell: Callable[[str], None], first: int = 0, end: int | None = None) -> None:
@@ -198,6 +201,7 @@ def undisturbed(folder: Path) -> Run:
         before = study.state.seq
         run(study, lambda text: told.append(text.split()))
         found = Run([event.hash for event in study.record.read()])
+        found.before = before
         found.commits = {before} | {int(words[1]) for words in told if words[0] == "event"}
         found.ends = [int(words[1]) for words in told if words[0] == "step"]
         found.arms = arms_of(study)
@@ -258,10 +262,12 @@ def wrong_at_end_of(study: Study) -> list[str]:
     return _whole(study)
 
 
-def wrong_at_end(folder: Path) -> list[str]:
-    """Return what is wrong with a study at the end of the trial."""
+def wrong_at_end(folder: Path, plain: Run, *, minimised: bool = False) -> list[str]:
+    """Return what is wrong with a study at the end of the trial, beside the undisturbed one."""
     with opened(folder, len(steps())) as study:
-        return _whole(study)
+        arms = arms_of(study)
+        same = set(arms) == set(plain.arms) if minimised else arms == plain.arms
+        return _whole(study) + ([] if same else [f"arms {arms}, not {plain.arms}"])
 
 
 def _prefix(study: Study, plain: Run, last: int, digest: str) -> list[str]:

@@ -3,14 +3,15 @@
 It imports everything once and forks a traced child for each run of the steps of
 `conduct_steps`; the child is killed as its n-th call begins, or as it ends. Prints one JSON
 object. The settings: ``plan`` (of `PLANS`), ``calls`` (names of `tracing`), ``minimised``,
-``every`` (take one in so many), ``first`` (from which), ``server`` (the URL of a PostgreSQL
-server's databases, or none).
+``every`` (take one in so many), ``first`` (from which), ``steps`` (the first to be killed, and the
+first that no longer is), ``server`` (the URL of a PostgreSQL server's databases, or none).
 """
 
 from __future__ import annotations
 
 import gc
 import json
+import os
 import shutil
 import sys
 import time
@@ -33,39 +34,42 @@ class Place:
 
     def __init__(self, folder: Path, server: str | None, *, minimised: bool) -> None:
         self.folder, self.server, self.made = folder, server, 0
-        self.template = folder / "template"
+        self.template, self._name = folder / "template", f"kill_{os.getpid()}"
         self.template.mkdir()
-        conduct_steps.make(self.template, minimised=minimised, database=self.database("empty"))
+        conduct_steps.make(
+            self.template, minimised=minimised, database=self._database("empty", "template1")
+        )
 
-    def database(self, name: str, template: str = "template1") -> str | None:
+    def _database(self, name: str, template: str) -> str | None:
         """Make a database and return its URL, or None without a server."""
         if self.server is None:
             return None
+        self._execute(f"CREATE DATABASE {self._name}_{name} TEMPLATE {template}")
+        return self.server.format(f"{self._name}_{name}")
+
+    def _execute(self, statement: str) -> None:
         import psycopg
 
+        assert self.server is not None
         with psycopg.connect(self.server.format("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE kill_{name} TEMPLATE {template}".encode())
-        return self.server.format(f"kill_{name}")
+            connection.execute(statement.encode())
 
     def copy(self) -> Path:
         """Return a new copy of the study."""
         self.made += 1
         folder = conduct_steps.copied(self.template / "study", self.folder / f"case-{self.made}")
-        url = self.database(str(self.made), "kill_empty")
-        if url is not None:
+        empty = f"{self._name}_empty"
+        if self._database(str(self.made), empty) is not None:
             toml = folder / "study.toml"
-            toml.write_text(toml.read_text().replace("kill_empty", f"kill_{self.made}"))
+            toml.write_text(toml.read_text().replace(empty, f"{self._name}_{self.made}"))
         return folder
 
     def remove(self, folder: Path) -> None:
         """Remove a copy that nothing is wrong with."""
         shutil.rmtree(folder.parent)
         if self.server is not None:
-            import psycopg
-
             number = folder.parent.name.removeprefix("case-")
-            with psycopg.connect(self.server.format("postgres"), autocommit=True) as connection:
-                connection.execute(f"DROP DATABASE kill_{number} WITH (FORCE)".encode())
+            self._execute(f"DROP DATABASE {self._name}_{number} WITH (FORCE)")
 
 
 def work(folder: Path) -> Callable[[Tell], None]:
@@ -114,31 +118,53 @@ def kill_in_turn(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
     """Kill each step of one study at each of its calls, until nothing of it is left to kill.
 
     What was not committed leaves no trace, so each step is tried again and killed one call
-    later, until its commit is through; then comes the next step.
+    later, until its last commit is through; then comes the next step. The steps before the first
+    that is wanted are taken undisturbed, and so are those after the last.
     """
     place = Place(folder, wanted.get("server"), minimised=bool(wanted.get("minimised")))
+    plain = conduct_steps.undisturbed(place.copy())
     names = [name for call in wanted["calls"] for name in getattr(tracing, call)]
-    case, wrong, at = place.copy(), list[str](), 0
+    case, wrong = place.copy(), list[str]()
+    first, end = wanted.get("steps", (0, len(plain.ends)))
+    take(case, 0, first)
     gc.freeze()
-    idle = tracing.Traced(step_of(case, None), names)
-    begin = len(list(idle.calls()))
+    begin, seq = 0, seq_of(case)
     kills: Counter[str] = Counter()
-    n = max(1, begin - wanted.get("ahead", 0))
-    while at < len(conduct_steps.steps()) and len(wrong) < 5:
-        with conduct_steps.opened(case, at) as study:
-            before = study.state.seq
-        child = tracing.Traced(step_of(case, at), names)
-        call = tracing.run_to(child, n, after=True)
-        where = f"step {at}, after {call} {n - begin}"
-        kills[f"after {call}"] += child.killed
-        found, seq = conduct_steps.wrong_now(case, child.text)
-        wrong += [f"{where}: {what}" for what in found]
-        if "error" in child.text or (not child.killed and seq == before):
-            wrong.append(f"{where}: {child.text[-2000:]}")
-        done = seq - before >= conduct_steps.LEAST.get(at, 1)
-        at, n = (at + 1, begin) if done or not child.killed else (at, n + 1)
-    wrong += conduct_steps.wrong_at_end(case)
+    for at in range(first, end):
+        if begin == 0 or place.server is not None:  # whose answers grow with the record
+            begin = len(list(tracing.Traced(step_of(case, None), names).calls()))
+        kept, n, whole = plain.kept_by(at), 1 if at == first == 0 else begin, False
+        while not whole and len(wrong) < 5:
+            before = seq
+            child = tracing.Traced(step_of(case, at), names)
+            call = tracing.run_to(child, n, after=True)
+            where = f"step {at}, after {call} {n - begin}"
+            if child.killed:
+                kills[f"after {call}"] += 1
+            found, seq = conduct_steps.wrong_now(case, child.text)
+            wrong += [f"{where}: {what}" for what in found]
+            if seq - before not in kept:
+                wrong.append(f"{where}: {seq - before} events, not one of {sorted(kept)}")
+            if "error" in child.text or (not child.killed and seq == before):
+                wrong.append(f"{where}: {child.text[-2000:]}")
+            whole, n = seq - before == max(kept), n + 1
+            if not child.killed:
+                break
+    take(case, end, None)
+    wrong += conduct_steps.wrong_at_end(case, plain, minimised=bool(wanted.get("minimised")))
     return {"kills": kills, "wrong": wrong}
+
+
+def take(folder: Path, first: int, end: int | None) -> None:
+    """Take steps undisturbed."""
+    with conduct_steps.opened(folder) as study:
+        conduct_steps.run(study, lambda _: None, first, end)
+
+
+def seq_of(folder: Path) -> int:
+    """Return the number of the last event of a study."""
+    with conduct_steps.opened(folder) as study:
+        return study.state.seq
 
 
 def step_of(folder: Path, at: int | None) -> Callable[[Tell], None]:

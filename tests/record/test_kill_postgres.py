@@ -1,7 +1,7 @@
 # ruff: noqa: PT012  (a batch that fails is a block of statements by nature)
 """A trial in PostgreSQL whose client, backend or whole server is killed.
 
-The client is killed as it sends a message to the server, and after. The server is killed with all
+The client is killed after every message that it sends or receives. The server is killed with all
 its processes, or one of them. Then the study goes on, as in `test_kill_sqlite`.
 """
 
@@ -31,10 +31,29 @@ traced = pytest.mark.skipif(not tracing.works(), reason="no process may be trace
 
 
 @traced
-@pytest.mark.slow(seconds=60)
-def test_killed_before_and_after_some_messages(tmp_path: Path, postgres: Server) -> None:
-    found = killed(tmp_path, plan="points", calls=["SENDS"], every=27, server=postgres.url("{}"))
-    assert sum(found["kills"].values()) >= 30
+@pytest.mark.slow(seconds=30)
+@pytest.mark.parametrize(
+    ("first", "end", "minimised"),
+    [(0, 7, False), (7, 25, False), (25, 35, False), (35, 41, False), (5, 6, True)],
+)
+def test_killed_after_every_message(
+    tmp_path: Path, postgres: Server, first: int, end: int, minimised: bool
+) -> None:
+    """Each one that is sent, and each that is received: before one is after the one before it.
+
+    The messages with which the study is opened are killed once, at the first step.
+    """
+    assert len(conduct_steps.steps()) == 41
+    found = killed(
+        tmp_path,
+        plan="in turn",
+        calls=["MESSAGES"],
+        server=postgres.url("{}"),
+        steps=[first, end],
+        minimised=minimised,
+    )
+    assert set(found["kills"]) == {"after sendto", "after recvfrom"}
+    assert sum(found["kills"].values()) >= 9 * (end - first)
 
 
 WRITER = """

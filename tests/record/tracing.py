@@ -15,15 +15,16 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 
 _NUMBERS = {
-    "x86_64": {"pwrite64": 18, "sendto": 44, "fsync": 74, "fdatasync": 75, "ftruncate": 77,
-               "rename": 82, "unlink": 87},
-    "aarch64": {"pwrite64": 68, "sendto": 206, "fsync": 82, "fdatasync": 83, "ftruncate": 46,
-                "renameat": 38, "unlinkat": 35},
+    "x86_64": {"pwrite64": 18, "sendto": 44, "recvfrom": 45, "fsync": 74, "fdatasync": 75,
+               "ftruncate": 77, "rename": 82, "unlink": 87, "pwritev": 296},
+    "aarch64": {"pwrite64": 68, "sendto": 206, "recvfrom": 207, "fsync": 82, "fdatasync": 83,
+                "ftruncate": 46, "renameat": 38, "unlinkat": 35, "pwritev": 70},
 }  # fmt: skip
 #: What makes written data durable; what writes at all; what speaks to a server.
 SYNCS = ("fsync", "fdatasync")
 WRITES = (*SYNCS, "pwrite64", "ftruncate", "rename", "renameat", "unlink", "unlinkat")
 SENDS = ("sendto",)
+MESSAGES = (*SENDS, "recvfrom")
 
 _TRACEME, _CONT, _SYSCALL, _SETOPTIONS, _EVENTMSG = 0, 7, 24, 0x4200, 0x4201
 _SEIZE, _INTERRUPT, _INFO = 0x4206, 0x4207, 0x420E
