@@ -223,3 +223,18 @@ def test_a_backend_that_is_killed(tmp_path: Path, own_server: Server) -> None:
         enrol(study, site="01")
         assert len(study.state.participants) == 2
         assert study.status().chain_ok
+
+
+def test_an_allocation_whose_server_was_killed(tmp_path: Path, own_server: Server) -> None:
+    """It has a connection of its own, so that the record's learns only then that it is gone."""
+    folder = conduct_steps.make(tmp_path, database=own_server.database())
+    with conduct_steps.opened(folder) as study:
+        seed = study.allocation.seed()
+        with pytest.raises(StorageRefused, match="the allocation in") as caught, study.batch():
+            kill_server(own_server)
+            study.allocation.seed()
+        assert "server" in caught.value.remedy
+        own_server.start()
+        enrol(study, site="01")
+        assert study.allocation.seed() == seed
+        assert study.status().chain_ok

@@ -116,14 +116,13 @@ class PrivateTables:
 
     def rows(self, statement: str, values: Values = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
-        with storage_guard(self.name), postgres.dial(self._url, write=False) as connection:
+        with postgres.connected(self._url, self.name, write=False) as connection:
             return list(connection.execute(_marked(statement), values or None).fetchall())
 
     def add(self, statement: str, rows: Sequence[Values]) -> None:
         """Run a statement for each row, all or none."""
         with (
-            storage_guard(self.name),
-            postgres.dial(self._url, write=True) as connection,
+            postgres.connected(self._url, self.name, write=True) as connection,
             connection.transaction(),
             connection.cursor() as cursor,
         ):

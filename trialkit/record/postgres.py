@@ -13,6 +13,9 @@ asserted when the record is opened, so that what was committed survives a power 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -232,6 +235,17 @@ def shown(url: str) -> str:
     return sa.make_url(url).render_as_string(hide_password=True)
 
 
+def _driver() -> ModuleType:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise MissingTool(
+            "a study in PostgreSQL needs psycopg.",
+            remedy="Install it: pip install 'trialkit[postgres]'.",
+        ) from error
+    return psycopg
+
+
 def dial(url: str, *, write: bool) -> psycopg.Connection[Any]:
     """Return a plain connection that commits each statement.
 
@@ -240,23 +254,46 @@ def dial(url: str, *, write: bool) -> psycopg.Connection[Any]:
     MissingTool
         If psycopg is not installed.
     """
-    try:
-        import psycopg
-    except ImportError as error:
-        raise MissingTool(
-            "a study in PostgreSQL needs psycopg.",
-            remedy="Install it: pip install 'trialkit[postgres]'.",
-        ) from error
+    driver = _driver()
     target = sa.make_url(url).set(drivername="postgresql")
     settings = f"-c search_path=trialkit -c lock_timeout={BUSY_MS}"
     if not write:
         settings += " -c default_transaction_read_only=on"
-    return psycopg.connect(
+    connection: psycopg.Connection[Any] = driver.connect(
         target.render_as_string(hide_password=False),
         autocommit=True,
         connect_timeout=10,
         options=settings,
     )
+    return connection
+
+
+@contextmanager
+def connected(url: str, name: str, *, write: bool) -> Iterator[psycopg.Connection[Any]]:
+    """Give a plain connection, as `dial`, whose faults are errors of the tree.
+
+    Parameters
+    ----------
+    url : str
+    name : str
+        What is in it, for messages.
+    write : bool
+
+    Raises
+    ------
+    StorageRefused
+        If the server refuses, or the connection is lost.
+    StudyBusy
+        If another process wrote for longer than we wait.
+    MissingTool
+        If psycopg is not installed.
+    """
+    driver = _driver()
+    try:
+        with dial(url, write=write) as connection:
+            yield connection
+    except driver.Error as error:
+        raise storage_refused(name, str(error)) from error
 
 
 def _connect(url: str, *, write: bool) -> PostgresStore:

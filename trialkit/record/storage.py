@@ -53,6 +53,8 @@ def storage_refused(where: Path | str, what: str) -> TrialkitError:
         )
     elif "append-only" in lowered:
         remedy = "Correct by a new event; nothing in the record is changed or removed."
+    elif "permission denied for" in lowered or "must be owner" in lowered:
+        remedy = "Ask whoever runs the database for the groups that your role in the study needs."
     elif ("read" in lowered and "only" in lowered) or "denied" in lowered or "unable" in lowered:
         remedy = "Make the folder writable, or open the study with write=False to read it."
     elif "connection" in lowered or "password" in lowered or "could not translate" in lowered:

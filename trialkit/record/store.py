@@ -108,14 +108,28 @@ class Store(ABC):
         self._held = False
 
     def rollback(self) -> None:
-        """Take the transaction back, also after an error that closed the connection."""
+        """Take the transaction back, also after an error that closed the connection.
+
+        Raises
+        ------
+        StorageRefused
+            If the store refuses on a connection that is still there.
+        """
         self._held = False
-        if self.connection.invalidated:  # the database took it back with the connection
-            self.connection.rollback()
-            return
-        raw = self.connection.connection.dbapi_connection
+        raw = None if self._lost() else self.connection.connection.dbapi_connection
         if raw is not None and self._in_transaction(raw):
-            self.connection.exec_driver_sql("ROLLBACK")
+            try:
+                with storage_guard(self.address):
+                    self.connection.exec_driver_sql("ROLLBACK")
+            except StorageRefused:
+                if not self._lost():
+                    raise
+        if self._lost():  # the database took it back with the connection
+            self.connection.rollback()
+
+    def _lost(self) -> bool:
+        """Return True where the connection is known to be gone."""
+        return self.connection.invalidated
 
     @abstractmethod
     def _in_transaction(self, raw: Any) -> bool:
