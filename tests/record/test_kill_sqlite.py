@@ -38,11 +38,11 @@ def folder() -> Iterator[Path]:
         yield Path(made)
 
 
-def killed(folder: Path, **wanted: Any) -> dict[str, Any]:
+def killed(folder: Path, program: str = "kill_points.py", **wanted: Any) -> dict[str, Any]:
     """Run a plan of `kill_points` and return what was found, which is printed as well."""
     path = os.pathsep.join([str(BESIDE.parent), str(BESIDE), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, str(BESIDE / "kill_points.py"), str(folder), json.dumps(wanted)],
+        [sys.executable, str(BESIDE / program), str(folder), json.dumps(wanted)],
         env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -12,7 +12,7 @@ import os
 import platform
 import signal
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _NUMBERS = {
     "x86_64": {"pwrite64": 18, "sendto": 44, "recvfrom": 45, "fsync": 74, "fdatasync": 75,
@@ -26,9 +26,9 @@ WRITES = (*SYNCS, "pwrite64", "ftruncate", "rename", "renameat", "unlink", "unli
 SENDS = ("sendto",)
 MESSAGES = (*SENDS, "recvfrom")
 
-_TRACEME, _CONT, _SYSCALL, _SETOPTIONS, _EVENTMSG = 0, 7, 24, 0x4200, 0x4201
-_SEIZE, _INTERRUPT, _INFO = 0x4206, 0x4207, 0x420E
-_O_SYSGOOD, _O_SECCOMP, _O_EXITKILL = 1, 1 << 7, 1 << 20
+_TRACEME, _CONT, _SYSCALL, _SETOPTIONS = 0, 7, 24, 0x4200
+_INFO = 0x420E
+_O_SYSGOOD, _O_CHILDREN, _O_SECCOMP, _O_EXITKILL = 1, 7 << 1, 1 << 7, 1 << 20
 _NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 38, 22, 2
 _ALLOW, _TRACE = 0x7FFF0000, 0x7FF00000
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -48,6 +48,13 @@ def _ptrace(request: int, pid: int, address: int = 0, data: int = 0) -> int:
     if result < 0 and (error := ctypes.get_errno()):
         raise OSError(error, f"ptrace {request:#x}: {os.strerror(error)}")
     return result
+
+
+def call_at(pid: int, names: Mapping[int, str]) -> str:
+    """Return the name of the call at which a traced process has stopped."""
+    info = ctypes.create_string_buffer(96)
+    _ptrace(_INFO, pid, 96, ctypes.addressof(info))
+    return names[struct.unpack_from("Q", info.raw, 24)[0]]
 
 
 def _filter(wanted: Sequence[int]) -> None:
@@ -125,14 +132,9 @@ class Traced:
             if not os.WIFSTOPPED(status):
                 self._end(status)
             elif status >> 8 == signal.SIGTRAP | 7 << 8:
-                yield self._call()
+                yield call_at(self.pid, self._names)
             elif os.WSTOPSIG(status) != signal.SIGTRAP | 0x80:
                 data = os.WSTOPSIG(status)  # a signal of its own
-
-    def _call(self) -> str:
-        info = ctypes.create_string_buffer(96)
-        _ptrace(_INFO, self.pid, 96, ctypes.addressof(info))
-        return self._names[struct.unpack_from("Q", info.raw, 24)[0]]
 
     def finish_call(self) -> None:
         """Let the call that has begun be made, and stop where it ends."""

@@ -1,0 +1,30 @@
+"""A trial in PostgreSQL whose server is interrupted at every write and sync of a commit.
+
+The process of the server that serves the trial is killed before the call, and after it; and the
+whole server is stopped at once at the call. The server recovers by itself or is started again;
+then the study is looked at and goes on, as in `test_kill_postgres`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tracing
+from pgserver import Server
+from test_kill_sqlite import folder as folder
+from test_kill_sqlite import killed
+
+pytestmark = pytest.mark.skipif(not tracing.works(), reason="no process may be traced here")
+
+
+@pytest.mark.slow(seconds=25)
+@pytest.mark.parametrize("how", ["backend", "immediate"])
+def test_interrupted_at_every_flush(folder: Path, postgres: Server, how: str) -> None:
+    """The steps: two persons up to the arm, a signature, a password; 19 commits."""
+    found = killed(folder, program="flush_points.py", how=how, steps=[0, 14])
+    calls = {f"{when} {call}" for when in ("before", "after") for call in ("pwrite64", "fdatasync")}
+    if how == "immediate":  # the call that is under way is made before the process ends
+        calls = {call for call in calls if call.startswith("after")}
+    assert calls <= set(found["kills"])
+    assert sum(found["kills"].values()) >= (50 if how == "backend" else 30)
