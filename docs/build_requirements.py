@@ -62,10 +62,9 @@ REQUIREMENTS: dict[str, Requirement] = {
     ),
     "R06": Requirement(
         "Times are UTC and say so, beside a clock that never goes back; a wall clock that was "
-        "set is an event.",
+        "set is an event, and so is where the machine has its time from, as far as its system "
+        "tells.",
         "ICH E6(R3) 4.2.2(d)",
-        "Where the machine has its time from (a time server, and how far it is off) is not "
-        "recorded.",
     ),
     "R07": Requirement(
         "The exported trail alone gives back exactly the state of the study.",

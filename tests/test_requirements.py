@@ -162,7 +162,7 @@ def test_a_record_has_no_way_to_change_an_event() -> None:
     }
 
 
-@pytest.mark.requirement("R10")
+@pytest.mark.requirement("R10", "R06")
 def test_a_session_says_on_which_device_it_was(tmp_path: Path) -> None:
     clock = SimulatedClock(START)
     with Study.create(
@@ -182,3 +182,4 @@ def test_a_session_says_on_which_device_it_was(tmp_path: Path) -> None:
         assert {"vendor", "model", "serial", "firmware", "calibrated_on"} <= set(told)
         assert told["serial"]
         assert told["firmware"]
+        assert opened.payload["clock"]["told_by"] == "simulated"  # and no machine's

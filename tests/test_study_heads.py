@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from small_study import enrolled, make_study
 
+from trialkit._clock import SimulatedClock
 from trialkit.errors import NotPermitted
 from trialkit.record import KeyStore
 from trialkit.record.heads import head_fault, make_head
@@ -40,7 +42,7 @@ def test_heads_follow_each_other(tmp_path: Path) -> None:
         report = verify_record(study.record)
         assert report.ok
         assert (report.heads, report.signed) == (3, 3)
-    with Study.open(tmp_path / "study", actor="olga", keys=study.keys) as again:
+    with Study.open(tmp_path / "study", actor="olga", keys=study.keys, clock=study.clock) as again:
         assert last_head(again) == head
         assert sign_head(again).payload["size"] == head.size + 1
 
@@ -113,3 +115,17 @@ def test_the_signature_covers_every_field(tmp_path: Path) -> None:
     for change in ({"study": "X"}, {"size": 1, "peaks": []}, {"root": "0" * 64, "peaks": []},
                    {"chain": "0" * 64}, {"at": ""}):  # fmt: skip
         assert head_fault(head.model_copy(update=change)) is not None, change
+
+
+def test_a_clock_that_was_set_comes_before_the_head(tmp_path: Path) -> None:
+    """A head counts every event before it, also one that says that the clock was set."""
+    with make_study(tmp_path) as study:
+        clock = study.clock
+        assert isinstance(clock, SimulatedClock)
+        sign_head(study)
+        clock._start += timedelta(hours=1)
+        head = sign_head(study)
+        kinds = [event.kind for event in study.record.read()]
+        assert kinds[-2:] == ["clock.stepped", "head.signed"]
+        assert head.payload["size"] == head.seq - 1
+        assert verify_record(study.record).ok

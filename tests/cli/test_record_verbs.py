@@ -141,7 +141,7 @@ def test_an_export_is_checked_without_the_study(run: Run, tmp_path: Path) -> Non
     told(run, "export", path)
     shutil.rmtree(tmp_path / "study")
     report = told(run, "verify", path, "--against", kept)
-    assert (report["n"], len(report["compared"])) == (12, 1)
+    assert (report["n"], len(report["compared"])) == (13, 1)
     lines = path.read_bytes().splitlines(keepends=True)
     for damaged in (
         [*lines[:3], lines[3].replace(b"user.added", b"user.addeb"), *lines[4:]],
@@ -167,7 +167,7 @@ def test_only_who_may_see_allocations_is_told_how_many_events_there_are(run: Run
     for words in (("--counts",), ("--against", f"500={'0' * 64}"), ("--anchor", f"5={'0' * 64}")):
         status, out, err = run("verify", *words, "--as", "asta")
         assert (status, out, "asta (assessor) may not see allocation" in err) == (5, "", True)
-    assert told(run, "verify", "--counts", "--as", "theo")["n"] == 11 + 1 + 3
+    assert told(run, "verify", "--counts", "--as", "theo")["n"] == 11 + 1 + 1 + 3
 
 
 def test_verify_compares_the_state_that_was_kept(

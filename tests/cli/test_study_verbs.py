@@ -228,4 +228,8 @@ def test_study_open_elsewhere(begun: Run, tmp_path: Path) -> None:
         assert begun("enrol", "--site", "01")[0] == 0
         before = study.state.seq
         study.refresh()
-        assert study.state.seq == before + 1
+        assert [e.kind for e in study.record.read(after=before)] == [
+            "clock.source",  # a first time in real time
+            "participant.enrolled",
+        ]
+        assert study.state.seq == before + 2

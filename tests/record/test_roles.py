@@ -26,6 +26,7 @@ def test_every_kind_is_guarded_or_open_on_purpose() -> None:
     assert set(KINDS) - set(NEEDED) == {
         "study.created",
         "command.refused",
+        "clock.source",
         "clock.stepped",
         "deviation.raised",
         "head.signed",

@@ -37,6 +37,7 @@ from trialkit.session.summary import Summariser
 from trialkit.study import Study
 from trialkit.study.commands import command
 from trialkit.study.heads import sign_head
+from trialkit.study.timesource import time_source
 
 Rate = Literal["full", "stride"]
 TICK_S = 0.1
@@ -187,6 +188,7 @@ class _Run:
         self._link = link
         self._stride = rate == "stride"
         self._real = isinstance(study.clock, RealClock)
+        self._time_source = time_source(study.clock)
         self._operator: Operator = operator or AttendingOperator(study.actor)
         self._progress = progress
         self._state: State = start(prepared.program)
@@ -257,6 +259,7 @@ class _Run:
                 planned_minutes=round(self._prepared.protocol.planned_minutes, 3),
                 therapist=self._study.actor,
                 conformance=conformance,
+                clock=self._time_source,
             )
         )
         if self._prepared.deviation:

@@ -1,11 +1,17 @@
-"""Notices that the wall clock was set: it and the monotonic clock part."""
+"""Notices that the wall clock was set, and where the machine has its time from."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from trialkit._clock import Clock
-from trialkit.record.kinds import ClockStepped
+from trialkit.record.kinds import ClockSource, ClockStepped, Payload, TimeSource
+from trialkit.study.timesource import differs, time_source
+
+if TYPE_CHECKING:
+    from trialkit.study.study import Study
 
 TOLERANCE_S = 2.0
 
@@ -20,15 +26,31 @@ class ClockWatch:
     def __init__(self) -> None:
         self.seen: tuple[datetime, int] | None = None
 
-    def look(self, clock: Clock) -> ClockStepped | None:
-        """Return what to record where the wall clock went more than `TOLERANCE_S` its own way.
+    def note(self, study: Study) -> None:
+        """Record what `look` yields, inside a batch: before the next event, or what counts them."""
+        for noticed in self.look(study.clock, study.state.time_sources):
+            study.state.apply(study.record.append(noticed, actor=study.actor, role=study.role))
 
-        A machine that slept looks the same as a clock that was set forward: the monotonic clock
-        of Linux stands still meanwhile.
+    def look(self, clock: Clock, known: Mapping[str, TimeSource]) -> Iterator[Payload]:
+        """Yield what to record before the next event.
+
+        That is a wall clock that went more than `TOLERANCE_S` its own way: a machine that slept
+        looks the same as a clock that was set forward, because the monotonic clock of Linux
+        stands still meanwhile. And, before the first event of this process and after such a
+        step, where the machine has its time from, if that is not what the record says.
+
+        Parameters
+        ----------
+        known : mapping
+            What the record says of each machine.
         """
         now, mono_ns = clock.now(), clock.monotonic_ns()
         seen, self.seen = self.seen, (now, mono_ns)
-        if seen is None:
-            return None
-        by_s = (now - seen[0]).total_seconds() - (mono_ns - seen[1]) / 1e9
-        return ClockStepped(by_s=round(by_s, 3)) if abs(by_s) > TOLERANCE_S else None
+        if seen is not None:
+            by_s = (now - seen[0]).total_seconds() - (mono_ns - seen[1]) / 1e9
+            if abs(by_s) <= TOLERANCE_S:
+                return
+            yield ClockStepped(by_s=round(by_s, 3))
+        source = time_source(clock)
+        if differs(source, known.get(source.machine), tolerance_s=TOLERANCE_S):
+            yield ClockSource(source=source)

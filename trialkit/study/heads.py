@@ -27,6 +27,7 @@ def sign_head(study: Study) -> Event:
         If the store refused; nothing was kept.
     """
     with study.batch():
+        study.watch.note(study)  # nothing comes between the head and what it counts
         head = make_head(
             study.record,
             study=study.state.study_id,

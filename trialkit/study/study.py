@@ -52,6 +52,7 @@ from trialkit.study.shared import (
     read_state,
 )
 from trialkit.study.status import StudyStatus, status_of
+from trialkit.study.timesource import time_source
 
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 
@@ -89,6 +90,7 @@ class Study:
         self.record = shared.record
         self.state = shared.state
         self.clock = shared.clock
+        self.watch = shared.watch
         self.keys = shared.keys
         self.allocation = shared.allocation
         self.design = shared.design
@@ -206,6 +208,7 @@ class Study:
             plan=sha256_file(self.plan_file) if self.plan_file else None,
             software=trialkit.__version__,
             source="import" if contents.source == "import" else "trial",
+            clock=time_source(self.clock),
         )
         owner = UserAdded(
             user=self.actor,
@@ -451,8 +454,7 @@ class Study:
                 )
                 self._refuse(Refusal(self.actor, self.role, refused, subject))
                 raise held.error
-            if (stepped := self._shared.watch.look(self.clock)) is not None:
-                self.state.apply(self.record.append(stepped, actor=self.actor, role=self.role))
+            self.watch.note(self)
             event = self.record.append(
                 payload, actor=self.actor, role=self.role, subject=subject, reason=reason
             )

@@ -172,7 +172,11 @@ def import_forms(
         if findings:
             raise _refused(table, mapping_path, findings)
         _ask(study, table, done)
-        done.changes = [_change(event) for event in study.record.read(after=before)]
+        done.changes = [
+            _change(event)
+            for event in study.record.read(after=before)
+            if not event.kind.startswith("clock.")
+        ]
         if done.changes:
             done.event = study.append(
                 DataImported(

@@ -103,6 +103,7 @@ from trialkit.record.kinds.sessions import (
 )
 from trialkit.record.kinds.study import (
     ChainOrigin,
+    ClockSource,
     ClockStepped,
     CommandRefused,
     DataExported,
@@ -110,6 +111,7 @@ from trialkit.record.kinds.study import (
     ImportedChange,
     RecordExported,
     StudyCreated,
+    TimeSource,
     UserAdded,
 )
 
@@ -130,6 +132,7 @@ __all__ = [
     "ChainOrigin",
     "ChainReceived",
     "ChainRefused",
+    "ClockSource",
     "ClockStepped",
     "CommandRefused",
     "DataExported",
@@ -187,6 +190,7 @@ __all__ = [
     "SnapshotBuilt",
     "StudyCreated",
     "TelemetrySealed",
+    "TimeSource",
     "Timing",
     "TrainingDiscontinued",
     "UnblindedOne",
@@ -209,6 +213,7 @@ KINDS: dict[str, type[Payload]] = {
         StudyCreated,
         UserAdded,
         CommandRefused,
+        ClockSource,
         ClockStepped,
         DataImported,
         DataExported,

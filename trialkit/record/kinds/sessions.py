@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from trialkit.record.kinds._payload import Payload, Scalar
+from trialkit.record.kinds.study import TimeSource
 
 
 class Dose(BaseModel):
@@ -28,7 +29,8 @@ class Dose(BaseModel):
 class SessionOpened(Payload):
     """A session was opened: who, which protocol, on which device.
 
-    `conformance` is the hash of the newest ``device.checked`` event of the device.
+    `conformance` is the hash of the newest ``device.checked`` event of the device; `clock` says
+    where the machine had its time from.
     """
 
     kind = "session.opened"
@@ -40,6 +42,7 @@ class SessionOpened(Payload):
     planned_minutes: float
     therapist: str
     conformance: str | None = None
+    clock: TimeSource | None = None
 
 
 class SessionTransition(Payload):

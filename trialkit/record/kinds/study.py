@@ -19,6 +19,22 @@ class ChainOrigin(BaseModel):
     hash: str
 
 
+class TimeSource(BaseModel):
+    """Where a machine has its time from; None is what its system does not tell.
+
+    `told_by` is who told it; ``simulated`` is no machine's clock. `off_s` is how far the clock is
+    off the time server, and `bound_s` the kernel's bound on its error, both in seconds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    told_by: Literal["chrony", "timesyncd", "kernel", "simulated", "unknown"]
+    machine: str = ""
+    server: str | None = None
+    synchronised: bool | None = None
+    off_s: float | None = None
+    bound_s: float | None = None
+
+
 class StudyCreated(Payload):
     """A study began; protocols, design and plan by the hash of their files.
 
@@ -34,6 +50,7 @@ class StudyCreated(Payload):
     software: str
     source: Literal["trial", "import"] = "trial"
     origin: ChainOrigin | None = None
+    clock: TimeSource | None = None
 
 
 class UserAdded(Payload):
@@ -122,3 +139,13 @@ class ClockStepped(Payload):
 
     kind = "clock.stepped"
     by_s: float
+
+
+class ClockSource(Payload):
+    """The machine that writes has its time from elsewhere than the record said of it.
+
+    Recorded before the first event of a process, and after a step of the clock.
+    """
+
+    kind = "clock.source"
+    source: TimeSource

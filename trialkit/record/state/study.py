@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from trialkit.record.chain import GENESIS, Event
-from trialkit.record.kinds import AccountsRequired, Dose, PlanLocked
+from trialkit.record.kinds import AccountsRequired, Dose, PlanLocked, TimeSource
 from trialkit.record.signed import SignedState, things_of
 from trialkit.record.state import chains, conduct
 from trialkit.record.state.accounts import HANDLERS, DataLock
@@ -70,6 +70,7 @@ class StudyState:
         self.query_keys: dict[str, str] = {}
         self.deviations: dict[str, DeviationState] = {}
         self.counts: Counter[str] = Counter()
+        self.time_sources: dict[str, TimeSource] = {}  # by machine
 
     def rebuild(self, events: Iterable[Event]) -> None:
         """Start again from these events."""
@@ -114,6 +115,12 @@ class StudyState:
         origin = p.get("origin")
         self.site = origin["site"] if origin else None
         self.created_at = event.at
+        if p.get("clock") is not None:
+            self._clock_source(event, {"source": p["clock"]})
+
+    def _clock_source(self, _: Event, p: dict[str, Any]) -> None:
+        source = TimeSource.model_validate(p["source"])
+        self.time_sources[source.machine] = source
 
     def _user(self, _: Event, p: dict[str, Any]) -> None:
         sites = tuple(p.get("sites", ()))
@@ -277,6 +284,7 @@ class StudyState:
 
     _HANDLERS: ClassVar[dict[str, Callable[[StudyState, Event, dict[str, Any]], None]]] = {
         "study.created": _created,
+        "clock.source": _clock_source,
         "user.added": _user,
         "participant.enrolled": _enrolled,
         "participant.consented": _consented,

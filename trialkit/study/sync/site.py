@@ -25,6 +25,7 @@ from trialkit.record.storage import storage_guard
 from trialkit.study.commands import command
 from trialkit.study.files import DESIGN, StudyFiles, copy_into, copy_plan, new_folder
 from trialkit.study.study import Study
+from trialkit.study.timesource import time_source
 
 KEYS = "sync"
 _SITE = re.compile(r"[A-Za-z0-9]{1,12}")
@@ -132,6 +133,7 @@ def _found(
         plan=sha256_file(out / contents.plan) if contents.plan else None,
         software=trialkit.__version__,
         origin=ChainOrigin(site=site, number=number, seq=state.seq, hash=state.hash),
+        clock=time_source(study.clock),
     )
     with record.batch():
         first = record.append(created, actor=study.actor, role=study.role)
