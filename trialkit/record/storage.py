@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from trialkit.errors import StorageRefused, StudyBusy, TrialkitError
 
 _BUSY = ("database is locked", "database table is locked", "lock timeout", "lock_not_available")
+_NOT_YET = ("in recovery mode", "is starting up", "is shutting down", "not yet accepting")
 
 
 @contextmanager
@@ -35,6 +36,11 @@ def storage_guard(where: Path | str) -> Iterator[None]:
         raise storage_refused(where, error.strerror or str(error)) from error
 
 
+def no_space(what: str) -> bool:
+    """Return True where `what` a store said means that its disk is full."""
+    return any(text in what.lower() for text in ("full", "no space", "too large"))
+
+
 def storage_refused(where: Path | str, what: str) -> TrialkitError:
     """Return the error for `what` the store said about `where`, with the remedy that fits."""
     what = what.strip().splitlines()[0] if what.strip() else "refused"
@@ -44,9 +50,15 @@ def storage_refused(where: Path | str, what: str) -> TrialkitError:
             f"{where}: another process is writing and did not end in time.",
             remedy="Repeat the step; nothing of it was kept.",
         )
-    if "full" in lowered or "no space" in lowered or "too large" in lowered:
-        remedy = "Free space on the disk and repeat the step; nothing of it was kept."
-    elif "disk i/o error" in lowered:
+    if no_space(what):
+        disk = "the disk of the database server" if "://" in str(where) else "the disk"
+        remedy = f"Free space on {disk} and repeat the step; nothing of it was kept."
+    elif any(text in lowered for text in _NOT_YET):
+        remedy = (
+            "Wait until the database server has started (if it does not, its log says why), and "
+            "repeat the step; nothing of it was kept."
+        )
+    elif "disk i/o error" in lowered or "could not write" in lowered:
         remedy = (
             "Look for a full disk, a limit on the size of files or a failing disk, and repeat "
             "the step; nothing of it was kept."

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from trialkit.errors import StorageRefused
 from trialkit.record.schema import events
-from trialkit.record.storage import storage_guard
+from trialkit.record.storage import no_space, storage_guard
 
 GENESIS_HEAD = (0, "0" * 64)
 _HEAD = sa.select(events.c.seq, events.c.hash).order_by(events.c.seq.desc()).limit(1)
@@ -98,12 +98,17 @@ class Store(ABC):
             with storage_guard(self.address):
                 self.connection.exec_driver_sql("COMMIT")
         except StorageRefused as error:
-            if not self.connection.invalidated:
+            if not self._lost():
                 raise
+            said = error.message.removeprefix(f"{self.address}: ")
+            if no_space(said):
+                first = "Free space on the disk of the database server, see that it runs,"
+            else:
+                first = "Check that the database server runs,"
             raise StorageRefused(
-                f"{self.address}: the connection was lost while the step was committed.",
-                remedy="Check that the database server runs, and look whether the step is in "
-                "the record before it is repeated.",
+                f"{self.address}: the connection was lost while the step was committed: {said}",
+                remedy=f"{first} and look whether the step is in the record before it is repeated.",
+                unsure=True,
             ) from error
         self._held = False
 
