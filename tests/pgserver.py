@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -39,9 +39,12 @@ def _other_user() -> str | None:
 
 
 class Server:
-    """A running server; `database` makes an empty database and returns its URL."""
+    """A running server; `database` makes an empty database and returns its URL.
 
-    def __init__(self, programs: Path, folder: Path) -> None:
+    `initdb` holds more options of the program of that name.
+    """
+
+    def __init__(self, programs: Path, folder: Path, *, initdb: Sequence[str] = ()) -> None:
         self._programs = programs
         self.folder = folder
         self._user = _other_user()
@@ -51,9 +54,8 @@ class Server:
         if self._user:
             shutil.chown(data, self._user)
             shutil.chown(folder, self._user)
-        self._run(
-            "initdb", "-D", str(data), "-U", "admin", "--auth=trust", "--no-sync", "-E", "UTF8"
-        )
+        words = ["-D", str(data), "-U", "admin", "--auth=trust", "--no-sync", "-E", "UTF8"]
+        self._run("initdb", *words, *initdb)
         self._data = data
         self.start()
 
@@ -112,6 +114,12 @@ class Server:
         name = f"study_{next(_NUMBER)}"
         self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
+
+
+def give(folder: Path) -> None:
+    """Make a folder the servers' own, so that they may write there."""
+    if user := _other_user():
+        shutil.chown(folder, user)
 
 
 @pytest.fixture(scope="session")

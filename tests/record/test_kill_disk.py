@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,16 +19,25 @@ from trialkit.record import KeyStore
 from trialkit.study import Study
 
 
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """Mount a real file system of a size on a new folder; needs the right to mount."""
+    mount = shutil.which("mount") or "mount"
+    folder.mkdir()
+    command = [mount, "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a file system cannot be mounted here; the limits of test_events remain")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 4 MiB; needs the right to mount."""
-    folder, mount = tmp_path / "disk", shutil.which("mount")
-    folder.mkdir()
-    command = [mount or "mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if mount is None or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a file system cannot be mounted here; the limits of test_events remain")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    """A real file system of 4 MiB."""
+    with small_disk(tmp_path / "disk", "4m") as folder:
+        yield folder
 
 
 def fill(folder: Path, free: int) -> Path:
