@@ -145,6 +145,7 @@ class VirtualPatient:
             "dysreflexia": 0.0,
             "dvt_or_fracture": 0.0,
             "donning_minutes": 9.0,
+            "donning_staff": 2.0,
             "doffing_minutes": 4.0,
         }
         if prompt == "trips":

@@ -167,9 +167,15 @@ def test_rules_that_nobody_confirmed_are_one_notice(changed: Change) -> None:
 
 
 def test_a_range_whose_minutes_nobody_enters_is_a_notice(changed: Change) -> None:
-    protocol = load_protocol(changed((", donning_minutes]", "]")))
+    protocol = load_protocol(changed((", donning_minutes, donning_staff]", ", donning_staff]")))
     assert [n.where for n in notices(protocol)] == [
         "stop_rules",
         "trial.ae_reporting",
         "session.donning_minutes",
     ]
+
+
+def test_staff_whose_number_nobody_enters_is_a_notice(changed: Change) -> None:
+    found = notices(load_protocol(changed((", donning_staff]", "]"))))
+    assert [n.where for n in found][2:] == ["staffing.donning_staff"]
+    assert found[2].message.startswith("2 people are asked for")

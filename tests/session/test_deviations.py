@@ -32,7 +32,7 @@ def course(protocol: Protocol) -> Course:
 
 def answers(course: Course, **around: float) -> list[Payload]:
     """Every sign of the screening and the blocks, entered."""
-    minutes = {"donning_minutes": 9.0, "doffing_minutes": 4.0} | around
+    minutes = {"donning_minutes": 9.0, "donning_staff": 2.0, "doffing_minutes": 4.0} | around
     asked = [("screening", course.protocol.session.screening)]
     asked += [(block.id, block.prompts) for block in course.protocol.session.blocks]
     return [
@@ -163,6 +163,14 @@ def test_more_changes_after_a_block_than_allowed(course: Course) -> None:
 )
 def test_donning_beyond_its_range(course: Course, minutes: dict[str, float], detail: str) -> None:
     assert raised(course, answers(course, **minutes)) == {"donning_out_of_range": detail}
+
+
+def test_fewer_people_than_the_protocol_asks_put_the_device_on(course: Course) -> None:
+    assert course.protocol.staffing.donning_staff == 2
+    assert raised(course, answers(course, donning_staff=1.0)) == {
+        "donning_staff_low": "1 of 2 people"
+    }
+    assert raised(course, answers(course, donning_staff=3.0)) == {}
 
 
 def test_overground_minutes_count_as_moving_and_as_the_block(protocol: Protocol) -> None:

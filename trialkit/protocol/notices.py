@@ -12,8 +12,8 @@ def notices(protocol: Protocol) -> list[Finding]:
     """Return the notices of a sound protocol.
 
     Stop rules that no clinician of the site has confirmed, reporting hours that no sponsor has,
-    numbers of a scheme outside their
-    usual range, and planned donning or doffing whose actual minutes nobody enters.
+    numbers of a scheme outside their usual range, and planned minutes of donning or doffing, or
+    people for it, whose actual number nobody enters.
     """
     return [
         *unverified(protocol),
@@ -72,7 +72,7 @@ def _unentered(protocol: Protocol) -> list[Finding]:
     session = protocol.session
     entered = {*session.screening, *(s for block in session.blocks for s in block.prompts)}
     where = {"donning_minutes": "session.screening", "doffing_minutes": "the last block's prompts"}
-    return [
+    found = [
         Finding(
             f"session.{name}",
             "a range is planned and nobody enters the actual minutes.",
@@ -81,3 +81,13 @@ def _unentered(protocol: Protocol) -> list[Finding]:
         for name in AROUND
         if getattr(session, name) is not None and name not in entered
     ]
+    staff = protocol.staffing.donning_staff
+    if staff > 1 and "donning_staff" not in entered:
+        found.append(
+            Finding(
+                "staffing.donning_staff",
+                f"{staff} people are asked for and nobody enters how many there were.",
+                "Add donning_staff to session.screening.",
+            )
+        )
+    return found

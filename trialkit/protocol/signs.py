@@ -99,6 +99,7 @@ SIGNS: dict[str, Sign] = {
         _yes_no("dizziness", "Dizziness"),
         _yes_no("chest_pain", "Chest pain"),
         Sign("donning_minutes", "Minutes to put the device on and fit it", "min", 0, 120, _SECONDS),
+        Sign("donning_staff", "People who put the device on", "", 1, 10),
         Sign("doffing_minutes", "Minutes to take the device off", "min", 0, 120, _SECONDS),
     )
 }  # fmt: skip

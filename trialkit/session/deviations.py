@@ -48,6 +48,7 @@ CATEGORIES: dict[str, str] = {
     "donning_out_of_range": (
         "Putting the device on or taking it off took more or less time than planned."
     ),
+    "donning_staff_low": "Fewer people than staffing.donning_staff put the device on.",
     "stop_rule": "A stop rule fired when everything had been delivered already.",
     "stream_silent": "A stream that is not required fell silent, or repeated the same values.",
     "telemetry_loss": "A crash lost telemetry after the last good frame.",
@@ -115,6 +116,7 @@ def find_deviations(
         "setpoint_refused": _refused(payloads),
         "order_broken": _order(course, payloads),
         "donning_out_of_range": _around(course, prompts),
+        "donning_staff_low": _staff(course, prompts),
     }
     return [
         DeviationRaised(category=category, detail=detail, day=day, session=session)
@@ -203,3 +205,9 @@ def _around(course: Course, prompts: Sequence[SessionPrompt]) -> str:
         if planned is not None and entered and not planned[0] <= entered[-1] <= planned[1]:
             faults.append(f"{sign} {entered[-1]:g}, {planned[0]:g} to {planned[1]:g} planned")
     return "; ".join(faults)
+
+
+def _staff(course: Course, prompts: Sequence[SessionPrompt]) -> str:
+    asked = course.protocol.staffing.donning_staff
+    entered = [p.values["donning_staff"] for p in prompts if "donning_staff" in p.values]
+    return f"{entered[-1]:g} of {asked} people" if entered and entered[-1] < asked else ""

@@ -37,6 +37,7 @@ ANSWERS = {
     "heart_rate_bpm": 72.0,
     "spo2_percent": 97.0,
     "donning_minutes": 10.0,
+    "donning_staff": 2.0,
     "doffing_minutes": 5.0,
     "rpe": 12.0,
     "gait_acceptable": 1.0,
