@@ -82,12 +82,11 @@ REQUIREMENTS: dict[str, Requirement] = {
     ),
     "R10": Requirement(
         "A session says on which device it was: model, serial number, firmware and date of "
-        "calibration, and its newest conformance record; a driver that is not installed is "
-        "refused.",
+        "calibration, and its newest conformance record; a study lists its devices and their "
+        "sessions; a driver that is not installed is refused.",
         "21 CFR 11.10(h)",
-        "There is no list of the devices of a study: any device whose driver is installed, and "
-        "whose limits suffice, is taken, also one without a conformance record. Of the "
-        "calibration there is the date and no certificate.",
+        "Any device whose driver is installed, and whose limits suffice, is taken, also one "
+        "without a conformance record. Of the calibration there is the date and no certificate.",
     ),
     "R11": Requirement(
         "A signature shows printed name, time in UTC and meaning: on the screen, in the report "

@@ -1,4 +1,4 @@
-"""The verbs of devices: ``list``, ``describe``, ``check``, ``verify`` and ``recording``."""
+"""The verbs of devices: ``list``, ``used``, ``describe``, ``check``, ``verify``, ``recording``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trialkit.cli._common import JsonOption, UserOption, emit, note
+from trialkit.cli._common import JsonOption, StudyOption, UserOption, emit, note
 
 if TYPE_CHECKING:
     from device_interface.conformance import Check, KitResult, Outcome
@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Look at devices and check their drivers.")
     app.add_typer(group, name="device")
     group.command("list")(list_verb)
+    group.command("used")(used)
     group.command("describe")(describe)
     group.command("check")(check)
     group.command("verify")(verify)
@@ -47,6 +48,33 @@ def list_verb(as_json: JsonOption = False) -> None:
     data = [{"name": n, "package": p, "package_version": v} for n, p, v in rows]
     text = "\n".join(f"{n}  ({p} {v})" for n, p, v in rows)
     emit({"drivers": data}, text or "No driver is installed.", as_json=as_json)
+
+
+def used(
+    study: StudyOption,
+    site: Annotated[
+        str | None, typer.Option("--site", help="Only sessions of participants of this site.")
+    ] = None,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the devices of a study's sealed sessions, with first and last use."""
+    from trialkit.session import list_devices
+    from trialkit.study import Study
+
+    with Study.open(study, actor=user, write=False) as opened:
+        rows = list_devices(opened, site=site)
+    lines = [
+        f"{d.vendor} {d.model}, serial {d.serial or '-'}, firmware {d.firmware or '-'}, "
+        f"calibrated {d.calibrated_on or 'on no day that it tells'}"
+        f"{' (simulated)' if d.simulated else ''}\n"
+        f"  sites {', '.join(d.sites)}; {d.first_at[:10]} to {d.last_at[:10]}; "
+        f"{len(d.sessions)} sessions, {d.checked} with a conformance record\n"
+        f"  {' '.join(d.sessions)}"
+        for d in rows
+    ]
+    text = "\n".join([*lines, f"{len(rows)} devices"])
+    emit({"devices": [d.to_dict() for d in rows], "count": len(rows)}, text, as_json=as_json)
 
 
 def describe(name: NameArgument, option: OptionOption = None, as_json: JsonOption = False) -> None:

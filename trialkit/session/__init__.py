@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trialkit.session.devices import DeviceUse, list_devices
 from trialkit.session.dose import delivered
 from trialkit.session.operator import AttendingOperator, Operator, Planned, ScriptedOperator, View
 from trialkit.session.prepare import session_id
@@ -16,6 +17,7 @@ from trialkit.session.words import Decide, Hold, Resume, Stop
 __all__ = [
     "AttendingOperator",
     "Decide",
+    "DeviceUse",
     "Hold",
     "Operator",
     "Planned",
@@ -28,6 +30,7 @@ __all__ = [
     "Stop",
     "View",
     "delivered",
+    "list_devices",
     "planned_day",
     "preview",
     "recover",

@@ -63,7 +63,8 @@ class AssessmentState:
 class SessionState:
     """One session; `status` is ``open`` until it is closed, then as in `SessionClosed`.
 
-    ``conventional`` and ``missed`` are the statuses of sessions without the device.
+    ``conventional`` and ``missed`` are the statuses of sessions without the device. `device` is
+    what the device said of itself, `conformance` the newest record of its check.
     """
 
     session: str
@@ -78,6 +79,9 @@ class SessionState:
     sealed: bool = False
     dose: Dose | None = None
     code: str | None = None
+    opened_at: str = ""
+    device: dict[str, Scalar] | None = None
+    conformance: str | None = None
 
 
 @dataclass

@@ -237,6 +237,9 @@ class StudyState:
             protocol=p["protocol"],
             therapist=p["therapist"],
             opened_seq=event.seq,
+            opened_at=event.at,
+            device=p["device"],
+            conformance=p.get("conformance"),
         )
         self._session(event, opened)
 
