@@ -23,6 +23,9 @@ from trialkit.plan import lock_plan
 from trialkit.record import kinds
 from trialkit.record.sign import KeyStore
 from trialkit.study import Study
+from trialkit.study.accounts import set_password
+from trialkit.study.datalock import lock_data
+from trialkit.study.signing import sign
 
 PLAN = """
 schema: trialkit.plan/1
@@ -118,10 +121,14 @@ def _people(study: Study) -> list[str]:
     return people
 
 
-def make_study(folder: Path, *, emergency: bool = False) -> Study:
+WORD = "four dry wooden spoons"
+
+
+def make_study(folder: Path, *, emergency: bool = False, locked: bool = False) -> Study:
     """Make the study in ``folder/study``, analysed, with a report, open for writing.
 
-    In an emergency the arm of the third participant was told before.
+    In an emergency the arm of the third participant was told before. A study that is `locked` has
+    a lock of its data, and a plan that the statistician signed, before the analysis.
     """
     plan = folder / "small.sap.yaml"
     plan.write_text(PLAN, encoding="utf-8")
@@ -146,6 +153,10 @@ def make_study(folder: Path, *, emergency: bool = False) -> Study:
         approve_unblinding(study.as_user("ivan"), asked.payload["request"])
     stan = study.as_user("stan")
     lock_plan(stan, signer="stan", second_signer="ivan")
+    if locked:
+        set_password(stan, WORD)
+        sign(stan, "plan", "approved", password=WORD, signer="stan")
+        lock_data(study.as_user("ivan"), reason="all queries are closed")
     results = analyse(stan)
     folder = study.folder / "reports"
     made: dict[str, Any] = {}

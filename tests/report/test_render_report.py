@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import html
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import analysed_study
 import pytest
-from analysed_study import make_study
+from analysed_study import WORD, make_study
 
 from trialkit._canonical import sha256_file
 from trialkit.errors import (
@@ -21,6 +24,8 @@ from trialkit.errors import (
 from trialkit.report import render_report
 from trialkit.report.render import find_run, locked_plan
 from trialkit.study import Study
+from trialkit.study.datalock import approve_unlock, request_unlock
+from trialkit.study.signing import sign
 
 SHORT = """---
 title: Short
@@ -94,6 +99,32 @@ def test_a_report_is_kept_copied_and_noted_in_the_record(
     assert context["record"] == {"seq": run.seq, "hash": run.hash, "at": run.at}
     assert context["data"] == "not locked"
     assert "not locked" in text
+
+
+@pytest.mark.requirement("R22", "R11")
+def test_a_report_says_that_data_were_locked_and_who_signed(
+    short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As both stood at the analysis: what comes after it changes nothing."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with analysed_study.make_study(tmp_path, locked=True) as made:
+        stan = made.as_user("stan")
+        sign(stan, "plan", "seen again", password=WORD, signer="stan")
+        request = request_unlock(made.as_user("ivan"), reason="one value is wrong")
+        approve_unlock(made, request.payload["request"])
+        shown = render_report(stan, short, formats=("html",), out=tmp_path, engine="embedded")
+        (lock,) = made.record.read(["data.locked"])
+        signed, _ = made.record.read(["signature.applied"])
+        (plan,) = made.record.read(["plan.locked"])
+    text = html.unescape(re.sub(r"<[^>]+>", " ", shown["html"].read_text(encoding="utf-8")))
+    text = " ".join(text.split())
+    assert f"locked at event {lock.seq}, {lock.at}, by ivan: all queries are closed" in text
+    assert "not locked" not in text
+    at = signed.payload["at"]
+    assert f"plan: Stan (approved), {at[:10]} {at[11:16]}" in text
+    assert "seen again" not in text
+    for one in plan.payload["signatures"]:
+        assert f"{one['name']} ({one['meaning']}), {plan.at[:10]} {plan.at[11:16]}" in text
 
 
 def test_emergency_unblinding_is_reported(study: Study, short: Path, tmp_path: Path) -> None:

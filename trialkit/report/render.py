@@ -35,6 +35,7 @@ from trialkit.record.kinds import (
     AnalysisRun,
     PlanLocked,
     ReportRendered,
+    SignatureApplied,
     UnblindedOne,
     UnblindingRequested,
 )
@@ -201,6 +202,7 @@ def _inputs(study: Study, run: Event, work: Path) -> dict[str, str]:
         "head": _head(study, run),
         "data": _data_lock(study, run),
         "blinding": _blinding(study, run),
+        "signatures": _signatures(study, run),
         "software": _software(results.meta.get("software")),
     }
     (work / "context.json").write_text(canonical_json(context) + "\n", encoding="utf-8")
@@ -226,6 +228,15 @@ def _blinding(study: Study, run: Event) -> dict[str, Any]:
             for event, request in told
         ],
     }
+
+
+def _signatures(study: Study, run: Event) -> list[dict[str, str]]:
+    """Return the electronic signatures of the plan and of snapshots before the analysis."""
+    return [
+        {name: str(event.payload[name]) for name in ("what", "name", "at", "meaning")}
+        for event in study.record.read([SignatureApplied.kind])
+        if event.seq < run.seq and str(event.payload["what"]).startswith(("plan", "snapshot:"))
+    ]
 
 
 def _head(study: Study, run: Event) -> dict[str, Any] | None:

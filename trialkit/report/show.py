@@ -119,8 +119,17 @@ class Show:
             ("Plan lock", self._fact("lock", "lock"), True),
             ("Locked at", _moment(self._fact("lock", "at")), False),
             *(
-                ("Signed by", f"{s['name']} ({s['meaning']}), key {s['fingerprint']}", False)
+                (
+                    "Signed by",
+                    f"{s['name']} ({s['meaning']}), {_moment(self._fact('lock', 'at'))}, "
+                    f"key {s['fingerprint']}",
+                    False,
+                )
                 for s in self.context.get("lock", {}).get("signatures", [])
+            ),
+            *(
+                ("Signed", f"{s['what']}: {s['name']} ({s['meaning']}), {_moment(s['at'])}", False)
+                for s in self.context.get("signatures", [])
             ),
             ("Analysed at", _moment(self._fact("record", "at")), False),
             ("Snapshot", self._fact("snapshot"), True),
