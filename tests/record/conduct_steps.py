@@ -57,8 +57,8 @@ MINIMISED = """  randomisation:
 Step = Callable[[Study], object]
 
 
-def make(folder: Path, *, minimised: bool = False, database: str | None = None) -> Path:
-    """Make the study with its people and one password, and return its folder."""
+def create(folder: Path, *, minimised: bool = False, database: str | None = None) -> Study:
+    """Create the study in ``folder/study``, with nobody but its owner."""
     shared = SHARED.replace("visits:\n", CRITERIA + "visits:\n", 1)
     if minimised:
         before, _, rest = shared.partition("  randomisation:\n")
@@ -68,7 +68,7 @@ def make(folder: Path, *, minimised: bool = False, database: str | None = None) 
     for arm, part in (("ROBOTIC", ROBOTIC), ("CONVENTIONAL", CONVENTIONAL)):
         files.append(folder / f"{arm.lower()}.yaml")
         files[-1].write_text(HEAD.format(id=arm.lower(), arm=arm) + shared + part, "utf-8")
-    with Study.create(
+    return Study.create(
         folder / "study",
         protocols=files,
         actor="olga",
@@ -76,7 +76,12 @@ def make(folder: Path, *, minimised: bool = False, database: str | None = None) 
         keys=KeyStore(folder / "keys"),
         seed=1,
         database=database,
-    ) as study:
+    )
+
+
+def make(folder: Path, *, minimised: bool = False, database: str | None = None) -> Path:
+    """Make the study with its people and one password, and return its folder."""
+    with create(folder, minimised=minimised, database=database) as study:
         people(study)
         study.add_user("dora", role="data_manager")
         for user in ("ivan", "mona"):

@@ -4,8 +4,9 @@ The server and all its processes are traced. The process of the server that serv
 as its n-th call begins to write or to sync, and is killed there, so that the server takes all
 connections back and recovers; or the server is stopped at once (``pg_ctl stop -m immediate``)
 while the call is under way. Then the study is opened again, and looked at as in `kill_points`.
-Prints one JSON object. The settings: ``how`` (``backend`` or ``immediate``) and ``steps`` (the
-first that is interrupted, and the first that no longer is).
+Prints one JSON object. The settings: ``plan`` (``conduct``, or ``creation`` of a study), ``how``
+(``backend`` or ``immediate``) and ``steps`` (the first that is interrupted, and the first that no
+longer is).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 
 import conduct_steps
 import tracing
-from kill_points import Place, seq_of, take
+from kill_points import Place, empty, made, made_again, seq_of, take
 from pgserver import Server, find_programs
 
 from trialkit.errors import StorageRefused
@@ -255,6 +256,30 @@ class Trial:
         return call is not None
 
 
+def interrupt_creation(server: TracedServer, folder: Path, how: str) -> dict[str, Any]:
+    """Interrupt a study at each flush while it is made: it is whole, or made by the same call."""
+    server.execute("CREATE DATABASE kill_made")
+    url, wrong, kills = server.url("kill_made"), list[str](), 0
+    for tried in range(1000):
+        at, ready = folder / f"case-{tried}", server.times_ready()
+        empty(url)
+        server.arm(1 + tried // 2, how, after=bool(tried % 2))
+        try:
+            conduct_steps.create(at, database=url).close()
+        except StorageRefused as error:
+            if not error.remedy:
+                wrong.append(f"{tried}: no remedy: {error}")
+        call, found = server.recovered(ready), made(at, url)
+        if found == "interrupted":
+            found = made_again(at, url)
+        if found != "whole":
+            wrong.append(f"{tried}: {call}: {found}")
+        if call is None or len(wrong) > 5:
+            break
+        kills += 1
+    return {"kills": {how: kills}, "wrong": wrong}
+
+
 def main(folder: Path, wanted: dict[str, Any]) -> None:
     """Run and print what came of it."""
     programs = find_programs()
@@ -262,10 +287,14 @@ def main(folder: Path, wanted: dict[str, Any]) -> None:
     begin, at = time.monotonic(), folder / "server"
     at.mkdir()
     folder.chmod(0o711)  # the server may run as another user
-    trial = Trial(TracedServer(programs, at), folder, wanted["how"])
-    trial.interrupt(*wanted["steps"])
-    seconds = round(time.monotonic() - begin, 1)
-    print(json.dumps({"kills": trial.kills, "wrong": trial.wrong, "seconds": seconds}))
+    server = TracedServer(programs, at)
+    if wanted["plan"] == "creation":
+        found = interrupt_creation(server, folder, wanted["how"])
+    else:
+        trial = Trial(server, folder, wanted["how"])
+        trial.interrupt(*wanted["steps"])
+        found = {"kills": trial.kills, "wrong": trial.wrong}
+    print(json.dumps({**found, "seconds": round(time.monotonic() - begin, 1)}))
 
 
 if __name__ == "__main__":

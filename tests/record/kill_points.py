@@ -4,7 +4,8 @@ It imports everything once and forks a traced child for each run of the steps of
 `conduct_steps`; the child is killed as its n-th call begins, or as it ends. Prints one JSON
 object. The settings: ``plan`` (of `PLANS`), ``calls`` (names of `tracing`), ``minimised``,
 ``every`` (take one in so many), ``first`` (from which), ``steps`` (the first to be killed, and the
-first that no longer is), ``server`` (the URL of a PostgreSQL server's databases, or none).
+first that no longer is), ``server`` (the URL of a PostgreSQL server's databases, or none),
+``database`` (the URL of one).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from typing import Any
 import conduct_steps
 import tracing
 
-from trialkit.errors import UnknownName
+from trialkit.errors import Duplicate, TrialkitError, UnknownName
+from trialkit.record import KeyStore
 from trialkit.study import Study
 
 Tell = Callable[[str], None]
@@ -179,29 +181,70 @@ def step_of(folder: Path, at: int | None) -> Callable[[Tell], None]:
 
 
 def kill_creation(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Kill a study while it is made: afterwards it is no study yet, or a whole one."""
+    """Kill a study while it is made: it is there whole, or made again by the same call.
+
+    In a database it is made again in the same folder and in another in turn.
+    """
     names = [name for call in wanted["calls"] for name in getattr(tracing, call)]
+    url = wanted.get("database")
     wrong: list[str] = []
     kills: Counter[str] = Counter()
 
     def making(at: Path) -> Callable[[Tell], None]:
         at.mkdir()
-        return lambda tell: (conduct_steps.make(at), tell("done\n"))[1]
+        return lambda tell: (conduct_steps.create(at, database=url).close(), tell("done\n"))[1]
 
-    whole = tracing.Traced(making(folder / "whole"), names)
-    points = Counter(whole.calls())
+    points = Counter(tracing.Traced(making(folder / "whole"), names).calls())
     for n in range(1, points.total() + 1):
-        at = folder / f"case-{n}"
+        empty(url)
+        at, other = folder / f"case-{n}", folder / f"other-{n}"
         child = tracing.Traced(making(at), names)
         kills[f"before {tracing.run_to(child, n)}"] += 1
-        try:
-            with Study.open(at / "study") as study:
-                if not study.status().chain_ok or study.state.seq < 2:
-                    wrong.append(f"{n}: half a study")
-        except UnknownName:
-            if "done" in child.text or (at / "study" / "study.toml").exists():
-                wrong.append(f"{n}: no study")
+        found = made(at, url)
+        if found == "interrupted" and url is not None and n % 2:
+            at = other
+        if found == "interrupted":
+            found = made_again(at, url)
+        if found != "whole" or ("error" in child.text):
+            wrong.append(f"{n}: {found} {child.text[-1000:]}")
     return {"points": points, "kills": kills, "wrong": wrong}
+
+
+def made(at: Path, url: str | None) -> str:
+    """Return ``whole``, ``interrupted``, or what is wrong with a study that was being made."""
+    try:
+        with Study.open(at / "study", keys=KeyStore(at / "keys")) as study:
+            if (
+                not study.status().chain_ok
+                or study.state.seq != 2
+                or study.allocation.seed() != "1"
+            ):
+                return "half a study"
+    except UnknownName as error:
+        return "interrupted" if "trialkit init" in error.remedy else f"no remedy: {error}"
+    try:
+        conduct_steps.create(at, database=url).close()
+    except Duplicate:
+        return "whole"
+    return "made twice"
+
+
+def made_again(at: Path, url: str | None) -> str:
+    """Make a study again whose creation was interrupted; return as `made` does."""
+    try:
+        conduct_steps.create(at, database=url).close()
+    except TrialkitError as error:
+        return f"not made again: {error}"
+    return made(at, url)
+
+
+def empty(url: str | None) -> None:
+    """Take the record out of a database."""
+    if url is not None:
+        import psycopg
+
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(b"DROP SCHEMA IF EXISTS trialkit CASCADE")
 
 
 PLANS = {"points": kill_conduct, "in turn": kill_in_turn, "creation": kill_creation}

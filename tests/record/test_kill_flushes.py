@@ -22,9 +22,15 @@ pytestmark = pytest.mark.skipif(not tracing.works(), reason="no process may be t
 @pytest.mark.parametrize("how", ["backend", "immediate"])
 def test_interrupted_at_every_flush(folder: Path, postgres: Server, how: str) -> None:
     """The steps: two persons up to the arm, a signature, a password; 19 commits."""
-    found = killed(folder, program="flush_points.py", how=how, steps=[0, 14])
+    found = killed(folder, program="flush_points.py", plan="conduct", how=how, steps=[0, 14])
     calls = {f"{when} {call}" for when in ("before", "after") for call in ("pwrite64", "fdatasync")}
     if how == "immediate":  # the call that is under way is made before the process ends
         calls = {call for call in calls if call.startswith("after")}
     assert calls <= set(found["kills"])
     assert sum(found["kills"].values()) >= (50 if how == "backend" else 30)
+
+
+@pytest.mark.slow(seconds=25)
+def test_interrupted_while_the_study_is_made(folder: Path, postgres: Server) -> None:
+    found = killed(folder, program="flush_points.py", plan="creation", how="backend")
+    assert found["kills"]["backend"] >= 8

@@ -56,6 +56,14 @@ def test_killed_after_every_message(
     assert sum(found["kills"].values()) >= 9 * (end - first)
 
 
+@traced
+@pytest.mark.slow(seconds=30)
+def test_killed_while_the_study_is_made(tmp_path: Path, postgres: Server) -> None:
+    calls = ["MESSAGES", "WRITES"]
+    found = killed(tmp_path, plan="creation", calls=calls, database=postgres.database())
+    assert sum(found["kills"].values()) >= 60
+
+
 WRITER = """
 import sys, time
 from trialkit.participants import enrol

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 OLDEST_SERVER = 150000
 BUSY_MS = 10_000
 LOCK = 0x746B6974  # "tkit"
+CREATING = 0x746B6975
 _PAGE = (
     "SELECT seq, convert_to(body, 'UTF8'), hash, kind, at, subject FROM trialkit.events "
     "WHERE seq > %s ORDER BY seq LIMIT %s"
@@ -142,10 +143,15 @@ def groups_of(role: str) -> list[str]:
 def create(url: str) -> PostgresStore:
     """Make the record in an empty database and return its store.
 
+    Tables of a record that never held an event are of a creation that was interrupted, and are
+    made anew.
+
     Raises
     ------
     Duplicate
         If the database holds a study.
+    StudyBusy
+        If another process makes a study there.
     StorageRefused
         If the server refuses, or would not keep what it acknowledged.
     MissingTool
@@ -155,13 +161,12 @@ def create(url: str) -> PostgresStore:
     try:
         with storage_guard(store.address):
             run = store.connection.exec_driver_sql
+            _check_unused(store)
+            run(f"SELECT pg_advisory_lock({CREATING})")  # until this connection ends
             run("BEGIN")
             run(f"SELECT pg_advisory_xact_lock({LOCK})")
-            if run("SELECT to_regnamespace('trialkit') IS NOT NULL").scalar_one():
-                run("ROLLBACK")
-                raise Duplicate(
-                    f"{store.address} holds a study already.", remedy="Give an empty database."
-                )
+            if _check_unused(store):
+                run("DROP SCHEMA trialkit CASCADE")
             raw: Any = store.connection.connection.dbapi_connection
             raw.execute(_SCHEMA + _GRANTS)
             run("COMMIT")
@@ -170,6 +175,20 @@ def create(url: str) -> PostgresStore:
         store.close()
         raise
     return store
+
+
+def _check_unused(store: PostgresStore) -> bool:
+    """Refuse a database with a study; return True where an interrupted creation left tables."""
+    run = store.connection.exec_driver_sql
+    if not run("SELECT to_regnamespace('trialkit') IS NOT NULL").scalar_one():
+        return False
+    ours = run(
+        "SELECT pg_has_role(nspowner, 'USAGE') AND to_regclass('trialkit.given') IS NOT NULL "
+        "FROM pg_namespace WHERE nspname = 'trialkit'"
+    ).scalar_one()
+    if ours and run("SELECT seq FROM trialkit.given").scalar() == 0:
+        return True
+    raise Duplicate(f"{store.address} holds a study already.", remedy="Give an empty database.")
 
 
 def open_url(url: str, *, write: bool) -> PostgresStore:

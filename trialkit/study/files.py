@@ -6,22 +6,21 @@ import fcntl
 import getpass
 import json
 import os
-import shutil
 import socket
 import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from trialkit._canonical import sha256_file, write_durably
-from trialkit.errors import Duplicate, IntegrityError, StudyBusy, UnknownName
+from trialkit.errors import IntegrityError, StudyBusy, UnknownName
 from trialkit.record.storage import storage_guard
 
 SCHEMA = "trialkit.study/1"
 CONTENTS = "study.toml"
 RECORD = "study.db"
 DESIGN = "design.yaml"
+MARK = "creating.lock"
 FOLDERS = ("protocols", "plans", "telemetry", "snapshots", "results", "reports")
 
 
@@ -45,7 +44,7 @@ class StudyFiles:
         return self.database or folder / RECORD
 
     def write(self, folder: Path) -> None:
-        """Write ``study.toml``; a folder is a study once it is there."""
+        """Write ``study.toml``; before the first events of the record are committed."""
         lines = [
             f"schema = {_toml(SCHEMA)}",
             f"study_id = {_toml(self.study_id)}",
@@ -67,12 +66,14 @@ class StudyFiles:
         Raises
         ------
         UnknownName
-            If the folder is no study.
+            If the folder is no study, or not whole because its creation was interrupted.
         IntegrityError
             If the file cannot be read as one.
         """
         path = folder / CONTENTS
         if not path.is_file():
+            if (folder / MARK).exists():
+                raise interrupted(folder)
             raise UnknownName(
                 f"{folder}: no study here ({CONTENTS} is not there).",
                 remedy="Give the folder of a study, or make one with `trialkit init`.",
@@ -95,6 +96,14 @@ class StudyFiles:
             ) from error
 
 
+def interrupted(folder: Path) -> UnknownName:
+    """Return the error for a folder in which the creation of a study was interrupted."""
+    return UnknownName(
+        f"{folder}: no study here: its creation was interrupted, or still goes on.",
+        remedy="Make it again with the same `trialkit init`, which first clears what is left.",
+    )
+
+
 def _toml(text: str) -> str:
     """Return a TOML basic string."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
@@ -115,38 +124,6 @@ def check_file(path: Path, expected: str | None) -> None:
             f"{path}: altered since the study was created.",
             remedy="Restore it from a copy of the study; a new version needs an amendment.",
         )
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[None]:
-    """Make `folder` for a study; take everything in it away again where the block fails.
-
-    Raises
-    ------
-    Duplicate
-        If there is something in it.
-    StorageRefused
-        If the disk is full or read-only.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Duplicate(
-            f"{folder} exists and is not empty.",
-            remedy="Give a new folder; an existing study is opened, not made again.",
-        )
-    existed = folder.exists()
-    with storage_guard(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with storage_guard(folder):
-            for name in FOLDERS:
-                (folder / name).mkdir()
-        yield
-    except BaseException:
-        for entry in folder.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        if not existed:
-            folder.rmdir()
-        raise
 
 
 def copy_into(folder: Path, sources: Mapping[str, Path]) -> dict[str, str]:
@@ -204,9 +181,13 @@ class FileLock:
             os.close(self._descriptor)
             raise
         who = {"pid": os.getpid(), "host": socket.gethostname(), "user": login_name()}
-        with storage_guard(path):
-            os.ftruncate(self._descriptor, 0)
-            os.write(self._descriptor, json.dumps(who).encode())
+        try:
+            with storage_guard(path):
+                os.ftruncate(self._descriptor, 0)
+                os.write(self._descriptor, json.dumps(who).encode())
+        except BaseException:
+            self.release()
+            raise
 
     def __enter__(self) -> FileLock:
         """Return the lock itself."""

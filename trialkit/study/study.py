@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import trialkit
-from trialkit._canonical import sha256_file, write_durably
+from trialkit._canonical import write_durably
 from trialkit._clock import Clock, RealClock
 from trialkit.errors import (
     Duplicate,
@@ -38,8 +37,8 @@ from trialkit.study.files import (
     copy_into,
     copy_plan,
     login_name,
-    new_folder,
 )
+from trialkit.study.founding import check_founded, found, new_folder
 from trialkit.study.holds import held_back
 from trialkit.study.shared import (
     Refusal,
@@ -52,7 +51,6 @@ from trialkit.study.shared import (
     read_state,
 )
 from trialkit.study.status import StudyStatus, status_of
-from trialkit.study.timesource import time_source
 
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 
@@ -130,6 +128,8 @@ class Study:
     ) -> Study:
         """Create a study in a new folder and open it for writing.
 
+        What an interrupted creation left in the folder, or in the database, is cleared first.
+
         Parameters
         ----------
         protocols : sequence of path
@@ -151,9 +151,12 @@ class Study:
         ProtocolFindings
             If a protocol has faults, or the arms do not agree.
         Duplicate
-            If the folder is not empty.
+            If the folder is not empty, or the database holds a study.
+        StudyBusy
+            If another process makes a study there.
         StorageRefused
-            If the disk is full or read-only; nothing is left behind.
+            If the disk is full or read-only; nothing is left behind. Where the connection was
+            lost in the commit the study may be there, and the folder stays.
         """
         check_user(actor)
         folder = Path(folder)
@@ -188,38 +191,11 @@ class Study:
             try:
                 AllocationStore.create(database or folder, seed=seed)
                 study = cls(assemble(folder, contents, record, StudyState(), keys), actor)
-                study._found(contents, name or actor)
-                contents.write(folder)
+                found(study, contents, name or actor)
             except BaseException:
                 record.close()
                 raise
         return study
-
-    def _found(self, contents: StudyFiles, name: str) -> None:
-        """Append the first two events: the study, and its owner."""
-        created = StudyCreated(
-            study_id=contents.study_id,
-            title=contents.title,
-            protocols={
-                arm: sha256_file(self.folder / "protocols" / file)
-                for arm, file in contents.protocols.items()
-            },
-            design=sha256_file(self.folder / DESIGN),
-            plan=sha256_file(self.plan_file) if self.plan_file else None,
-            software=trialkit.__version__,
-            source="import" if contents.source == "import" else "trial",
-            clock=time_source(self.clock),
-        )
-        owner = UserAdded(
-            user=self.actor,
-            name=name,
-            user_role="owner",
-            key_fingerprint=self.keys.create(self.actor),
-        )
-        with self.batch():
-            for payload in (created, owner):
-                event = self.record.append(payload, actor=self.actor, role="owner")
-                self.state.apply(event)
 
     @classmethod
     def open(
@@ -252,7 +228,8 @@ class Study:
         Raises
         ------
         UnknownName
-            If there is no study, or no user of the name that was given.
+            If there is no study, or not a whole one because its creation was interrupted, or no
+            user of the name that was given.
         NotAuthenticated
             If the study requires a login and `actor` did not prove to be the one.
         ChainBroken, IntegrityError
@@ -266,6 +243,7 @@ class Study:
         record = Record.open(where, write=write, clock=clock or RealClock())
         try:
             state, trusted = read_state(record, contents.study_id, whole=whole)
+            check_founded(folder, record)
             check_files(folder, contents, state)
             shared = assemble(folder, contents, record, state, keys)
             shared.trusted = trusted

@@ -23,7 +23,8 @@ from trialkit.record.kinds import (
 from trialkit.record.sign import KeyStore, fingerprint
 from trialkit.record.storage import storage_guard
 from trialkit.study.commands import command
-from trialkit.study.files import DESIGN, StudyFiles, copy_into, copy_plan, new_folder
+from trialkit.study.files import DESIGN, StudyFiles, copy_into, copy_plan
+from trialkit.study.founding import new_folder
 from trialkit.study.study import Study
 from trialkit.study.timesource import time_source
 
