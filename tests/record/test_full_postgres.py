@@ -96,7 +96,7 @@ def test_a_command_on_a_full_disk(tmp_path: Path, small_tables: Small) -> None:
         assert "No space left" in refused.message
         assert "Free space on the disk of the database server" in refused.remedy
         assert study.record.head == (last.seq, last.hash)
-        before = study.state.seq, len(study.state.participants)
+        before, people = study.state.seq, len(study.state.participants)
     words = ("enrol", "--site", "01", "--study", str(folder))
     done = trialkit(*words, study=folder)
     assert done.returncode == StorageRefused.exit_status, done.stdout + done.stderr
@@ -104,13 +104,14 @@ def test_a_command_on_a_full_disk(tmp_path: Path, small_tables: Small) -> None:
     assert "Free space on the disk of the database server" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     with conduct_steps.opened(folder) as study:
-        assert (study.state.seq, len(study.state.participants)) == before
+        assert (study.state.seq, len(study.state.participants)) == (before, people)
         assert study.status().chain_ok
     ballast.unlink()
     done = trialkit(*words, study=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     with conduct_steps.opened(folder) as study:
-        assert (study.state.seq, len(study.state.participants)) == (before[0] + 1, before[1] + 1)
+        assert len(study.state.participants) == people + 1
+        assert study.state.seq > before  # a note of another clock may be with it
         assert study.status().chain_ok
 
 
@@ -152,13 +153,14 @@ def test_a_full_log(tmp_path: Path, small_log: Small) -> None:
         assert "Free space on the disk of the database server" in refused.remedy
         ballast.unlink()
         up_again(server)
-        there = study.record.head[0]
+        study.refresh()
+        there, people = study.record.head[0], len(study.state.participants)
         assert there in ((last.seq, last.seq + 1) if refused.details.get("unsure") else (last.seq,))
         assert next(study.record.read(after=last.seq - 1)).hash == last.hash
         done = trialkit("enrol", "--site", "01", "--study", str(folder), study=folder)
         assert done.returncode == 0, done.stdout + done.stderr
         enrol(study, site="01")
-        assert study.state.seq == there + 2
+        assert len(study.state.participants) == people + 2
         assert study.status().chain_ok
 
 
