@@ -128,10 +128,11 @@ REQUIREMENTS: dict[str, Requirement] = {
         "ALCOA+: enduring",
     ),
     "R19": Requirement(
-        "What is entered late is taken with a reason only, and flagged with its delay.",
+        "What is entered late is taken with a reason only, and flagged with its delay: forms, "
+        "visits, sessions without the device, diaries, deviations, adverse events, and who left.",
         "ALCOA+: contemporaneous",
-        "Forms only: diaries, visits and adverse events have a day of their own, and no limit "
-        "after which a reason is asked.",
+        "Where the day of an act is not known nothing is late: before randomisation, unless a form "
+        "says its date, and for a visit that was missed. Only late forms become queries.",
     ),
     "R20": Requirement(
         "Device data are kept as they were sealed, and what was derived from them leads back to "

@@ -84,6 +84,18 @@ def test_as_never_bypasses_the_login(closed: Run, monkeypatch: pytest.MonkeyPatc
     assert closed("status")[0] == 0
 
 
+def test_data_and_results_are_read_after_a_login_only(closed: Run) -> None:
+    """What tells how the study stands is shown to everybody; what tells of people is not."""
+    for words in (("queries",), ("results",)):
+        status, out, err = closed(*words)
+        assert (status, out, "TK-LOGIN" in err or "is not a user" in err) == (5, "", True)
+        assert closed(*words, "--as", "dora")[0] == 5
+    assert login(closed, "dora")[0] == 0
+    assert closed("queries", "--as", "dora")[0] in (0, 3)
+    assert "has no results" in closed("results", "--as", "dora")[2]
+    assert closed("status")[0] == 0
+
+
 def test_accounts_from_the_first_day_to_the_last(closed: Run) -> None:
     assert login(closed, "olga")[0] == 0
     by = ("--as", "olga")

@@ -287,6 +287,7 @@ class Model:
         if who is None:
             return refused("UnknownName")
         why = self._not_started(who) | ({"Duplicate"} if who["discontinued"] else set())
+        why |= self._late(who, day)
         kinds = ["participant.training_discontinued"]
         return self._entry(why, usubjid, kinds, lambda: who.update(discontinued=(day, code)))
 
@@ -295,11 +296,21 @@ class Model:
         if who is None:
             return refused("UnknownName")
         kinds = ["participant.withdrawn"]
-        return self._entry(
-            self._not_active(who), usubjid, kinds, lambda: who.update(withdrawn=(day, code))
-        )
+        why = self._not_active(who) | self._late(who, day)
+        return self._entry(why, usubjid, kinds, lambda: who.update(withdrawn=(day, code)))
 
     # --- visits and forms --------------------------------------------------------------------
+
+    def _delay(self, who: Plain, day: int | None) -> int | None:
+        """Return the days since study day `day`; None where it is unknown or lies ahead."""
+        if day is None or who["day0"] is None:
+            return None
+        delay: int = (self.now.date() - who["day0"]).days - day
+        return delay if delay >= 0 else None
+
+    def _late(self, who: Plain, day: int) -> set[str]:
+        """Return what becomes of an entry about study day `day` without a reason."""
+        return {"OutOfWindow"} if (self._delay(who, day) or 0) > LATE_DAYS else set()
 
     def hold_visit(self, usubjid: str, visit: str, day: int, reason: str | None) -> Outcome:
         who = self.people.get(usubjid)
@@ -310,6 +321,7 @@ class Model:
         first, last = WINDOWS[visit]
         inside = first <= day <= last
         why |= {"OutOfWindow"} if not inside and not reason else set()
+        why |= self._late(who, day) if not reason else set()
 
         def change() -> None:
             who["visits"][visit] = (day, None)
@@ -344,10 +356,7 @@ class Model:
         why |= {"Duplicate"} if (visit, instrument) in who["forms"] else set()
         why |= self._badly_filled(instrument, status, items)
         why |= {"UsageError"} if status == "not_done" and not code else set()
-        delay = None
-        if day is not None and who["day0"] is not None:
-            delay = (self.now.date() - who["day0"]).days - day
-            delay = delay if delay >= 0 else None
+        delay = self._delay(who, day)
         late = delay is not None and delay > LATE_DAYS
         why |= {"OutOfWindow"} if late and not reason else set()
         why |= {"UsageError"} if not late and reason is not None else set()
@@ -448,6 +457,7 @@ class Model:
         if who is None:
             return refused("UnknownName")
         why = self._not_started(who) | self._days(who, from_day, to_day, entries, None)
+        why |= self._late(who, to_day)
 
         def change() -> None:
             who["returns"][self.next_seq()] = (from_day, to_day, entries, 0)

@@ -30,6 +30,7 @@ def test_every_kind_is_guarded_or_open_on_purpose() -> None:
         "clock.stepped",
         "deviation.raised",
         "head.signed",
+        "progress.exported",
     }
     assert set(NEEDED) <= set(KINDS)
     assert set(NEEDED.values()) <= ALL

@@ -15,6 +15,7 @@ from small_study import make_study as small
 from small_study import randomised
 from typer.testing import CliRunner
 
+from trialkit._canonical import sha256_file
 from trialkit.adaptation import fit_growth, predict_progress
 from trialkit.cli import app
 from trialkit.errors import NotPermitted, OutOfOrder, UnknownName, UsageError
@@ -102,6 +103,10 @@ def test_verb_shows_draws_and_refuses(lived: Study, tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert "Advisory, not a decision" in shown.output
     assert "W8" in shown.output
+    with Study.open(lived.folder, write=False) as again:
+        (event,) = again.record.read(kinds=["progress.exported"])
+    assert (event.actor, event.subject) == ("theo", usubjid)
+    assert event.payload["files"] == {"a.svg": sha256_file(svg)}
     drawing = svg.read_text()
     assert "advisory, not for outcome assessors" in drawing
     assert "95 %" in drawing

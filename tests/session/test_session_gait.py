@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from trialkit._canonical import sha256_file
 from trialkit.cli import app
 from trialkit.errors import (
     NotPermitted,
@@ -23,10 +24,12 @@ from trialkit.gait import strides_from_telemetry
 from trialkit.participants import consent, enrol
 from trialkit.record.sealing import open_sealed
 from trialkit.session import run_session
-from trialkit.session.gait import paretic_side, session_gait
+from trialkit.session.gait import export_gait, paretic_side, session_gait
 from trialkit.session.operator import AttendingOperator
 from trialkit.study import Study
+from trialkit.study.accounts import require_login, set_password
 
+WORD = "four dry wooden spoons"
 USUBJID = "SCI-RAGT-01-001"
 WALKED = f"{USUBJID}-S01"
 
@@ -126,6 +129,35 @@ def test_verb_writes_strides_and_says_what_is_missing(trained: Study, tmp_path: 
     assert isinstance(wrong.exception, UsageError)
     half = CliRunner().invoke(app, [*common[:-1], "both"])
     assert isinstance(half.exception, UsageError)
+
+
+@pytest.mark.requirement("R05")
+def test_strides_that_leave_the_record_are_an_event(trained: Study, tmp_path: Path) -> None:
+    out = tmp_path / "strides.csv"
+    found = export_gait(trained, WALKED, out, paretic="left")
+    event = list(trained.record.read())[-1]
+    assert (event.kind, event.subject) == ("session.exported", USUBJID)
+    assert event.payload["files"] == {"strides.csv": sha256_file(out)}
+    assert len(pd.read_csv(out)) == len(found.table)
+    session_gait(trained, WALKED)  # what is only shown is none
+    assert list(trained.record.read())[-1] == event
+
+
+def test_where_logins_are_required_strides_leave_with_the_permission(
+    trained: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    out = tmp_path / "strides.csv"
+    trained.add_user("thea", role="therapist")
+    set_password(trained, WORD)
+    set_password(trained.as_user("thea"), WORD)
+    require_login(trained, password=WORD)
+    with pytest.raises(NotPermitted, match="export"):
+        export_gait(trained.as_user("thea", password=WORD), WALKED, out)
+    assert not out.exists()
+    session_gait(trained.as_user("thea", password=WORD), WALKED)
+    export_gait(trained.as_user("owner", password=WORD), WALKED, out)
+    assert out.exists()
 
 
 @pytest.mark.slow

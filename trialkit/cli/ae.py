@@ -74,6 +74,9 @@ def report(
     session: Session = None,
     window_s: Window = None,
     aware: Aware = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why, when it is entered late.")
+    ] = None,
     user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -103,6 +106,7 @@ def report(
             expected=not unexpected,
             session=session,
             aware_at=aware,
+            reason=reason,
             **given,
         )
         row = _of(participants.list_aes(opened), event.payload["ae"])

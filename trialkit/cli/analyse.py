@@ -60,8 +60,10 @@ def results(
     """Show results by id; their hash is checked against the record."""
     from trialkit.results import format_value
     from trialkit.study import Study
+    from trialkit.study.guards import require_reader
 
     with Study.open(study, actor=user, write=False) as opened:
+        require_reader(opened, "results")
         found, folder = _stored(opened, run)
     if identifier is None:
         emit(_overview(found, folder), found.summary(), as_json=as_json)

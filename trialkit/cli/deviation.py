@@ -64,6 +64,7 @@ def raise_(
     classification: Annotated[
         str | None, typer.Option("--class", help="minor or major; default: the investigator's.")
     ] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why it is entered late.")] = None,
     user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -81,6 +82,7 @@ def raise_(
             day=day,
             session=session,
             classification=named,
+            reason=reason,
         )
         name = list(opened.state.deviations)[-1]
     show_event(event, f"{name} raised: {category}", as_json, deviation=name)

@@ -38,7 +38,12 @@ def diary(
     no_entries: Annotated[
         bool, typer.Option("--no-entries", help="With --correct: take all entries away.")
     ] = False,
-    reason: Annotated[str | None, typer.Option("--reason", help="Why it is corrected.")] = None,
+    on: Annotated[
+        str | None, typer.Option("--on", help="Date of the return; default: its last day.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why it is corrected, or entered late.")
+    ] = None,
     user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,6 +55,8 @@ def diary(
         raise UsageError("--no-entries excludes --entry.", remedy="Give one of them.")
     listed = [_entry(text) for text in entries or []]
     with Study.open(study, actor=user) as opened:
+        if correct is not None and on is not None:
+            raise UsageError("--on is of a return.", remedy="Leave it out of a correction.")
         if correct is not None:
             event = participants.correct_diary(
                 opened,
@@ -60,14 +67,20 @@ def diary(
                 to_day=to_day,
                 entries=listed if entries or no_entries else None,
             )
-        elif from_day is None or to_day is None or no_entries or reason is not None:
+        elif from_day is None or to_day is None or no_entries:
             raise UsageError(
-                "a returned diary has a first and a last day, and no reason.",
-                remedy="Give --from and --to; --reason goes with --correct.",
+                "a returned diary has a first and a last day.", remedy="Give --from and --to."
             )
         else:
             event = participants.return_diary(
-                opened, usubjid, diary=diary, from_day=from_day, to_day=to_day, entries=listed
+                opened,
+                usubjid,
+                diary=diary,
+                from_day=from_day,
+                to_day=to_day,
+                entries=listed,
+                returned_on=on,
+                reason=reason,
             )
         summary = participants.summarise_diary(opened, usubjid, event.payload["diary"])
         p = event.payload

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trialkit.cli._common import JsonOption, StudyOption, UserOption, emit
-from trialkit.errors import StorageRefused, UsageError
+from trialkit.errors import UsageError
 
 if TYPE_CHECKING:
     from trialkit.gait import GaitReport, Segments
@@ -39,25 +39,18 @@ def gait_verb(
     as_json: JsonOption = False,
 ) -> None:
     """Show strides and gait measures of a session, and which its channels do not allow."""
-    from trialkit.session.gait import session_gait
+    from trialkit.session.gait import export_gait, session_gait
     from trialkit.study import Study
 
     if paretic not in (None, "left", "right"):
         raise UsageError(f"--paretic {paretic}.", remedy="Give left or right.")
-    with Study.open(study, actor=user, write=False) as opened:
-        found = session_gait(
-            opened,
-            session,
-            paretic=paretic,  # type: ignore[arg-type]
-            segments=_segments(segment or []),
-        )
-    if out is not None:
-        try:
-            found.table.to_csv(out, index_label="stride", float_format="%.6g")
-        except OSError as error:
-            raise StorageRefused(
-                f"{out} cannot be written: {error.strerror}.", remedy="Write elsewhere."
-            ) from error
+    side: Any = paretic
+    legs = _segments(segment or [])
+    with Study.open(study, actor=user, write=out is not None) as opened:
+        if out is not None:
+            found = export_gait(opened, session, out, paretic=side, segments=legs)
+        else:
+            found = session_gait(opened, session, paretic=side, segments=legs)
     emit({"session": session, **found.to_dict()}, _text(session, found, out), as_json=as_json)
 
 

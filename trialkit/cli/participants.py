@@ -14,6 +14,7 @@ DayOption = Annotated[
     int | None,
     typer.Option("--day", help="Study day; default: today, counted from randomisation."),
 ]
+LateOption = Annotated[str | None, typer.Option("--reason", help="Why it is entered late.")]
 CodeOption = Annotated[str, typer.Option("--code", help="Reason code, such as ILLNESS.")]
 NumberOption = Annotated[int, typer.Option("--number", help="Number of the session, from 1.")]
 
@@ -133,7 +134,7 @@ def visit(
     study: StudyOption,
     day: DayOption = None,
     reason: Annotated[
-        str | None, typer.Option("--reason", help="Needed out of the window; raises a deviation.")
+        str | None, typer.Option("--reason", help="Needed out of the window, or when late.")
     ] = None,
     missed: Annotated[
         str | None, typer.Option("--missed", help="It did not take place: the reason code.")
@@ -163,6 +164,7 @@ def discontinue(
     study: StudyOption,
     code: CodeOption,
     day: DayOption = None,
+    reason: LateOption = None,
     user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -172,7 +174,9 @@ def discontinue(
 
     with Study.open(study, actor=user) as opened:
         when = participants.study_day(opened, usubjid) if day is None else day
-        event = participants.discontinue_training(opened, usubjid, day=when, code=code)
+        event = participants.discontinue_training(
+            opened, usubjid, day=when, code=code, reason=reason
+        )
     show_event(event, f"{usubjid} discontinued the training on day {when}: {code}", as_json)
 
 
@@ -181,6 +185,7 @@ def withdraw(
     study: StudyOption,
     code: CodeOption,
     day: DayOption = None,
+    reason: LateOption = None,
     user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -190,7 +195,7 @@ def withdraw(
 
     with Study.open(study, actor=user) as opened:
         when = participants.study_day(opened, usubjid) if day is None else day
-        event = participants.withdraw(opened, usubjid, day=when, code=code)
+        event = participants.withdraw(opened, usubjid, day=when, code=code, reason=reason)
     show_event(event, f"{usubjid} withdrew on day {when}: {code}", as_json)
 
 
@@ -200,6 +205,7 @@ def miss_session(
     number: NumberOption,
     code: CodeOption,
     day: DayOption = None,
+    reason: LateOption = None,
     user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -209,7 +215,9 @@ def miss_session(
 
     with Study.open(study, actor=user) as opened:
         when = participants.study_day(opened, usubjid) if day is None else day
-        event = participants.miss_session(opened, usubjid, number=number, day=when, code=code)
+        event = participants.miss_session(
+            opened, usubjid, number=number, day=when, code=code, reason=reason
+        )
     show_event(event, f"session {number} of {usubjid} missed: {code}", as_json)
 
 
@@ -227,6 +235,7 @@ def log_session(
         str | None, typer.Option("--therapist", help="Default: whoever acts.")
     ] = None,
     day: DayOption = None,
+    reason: LateOption = None,
     user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -248,5 +257,6 @@ def log_session(
             day=participants.study_day(opened, usubjid) if day is None else day,
             dose=dose,
             therapist=therapist,
+            reason=reason,
         )
     show_event(event, f"session {number} of {usubjid}: {minutes:g} min, {steps} steps", as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trialkit.cli._common import JsonOption, StudyOption, UserOption, emit
-from trialkit.errors import IntegrityError, StorageRefused, UsageError
+from trialkit.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from trialkit.session.progress import ParticipantProgress
@@ -38,15 +38,15 @@ def progress_verb(
     as_json: JsonOption = False,
 ) -> None:
     """Show a participant's growth curve with prediction intervals; never to outcome assessors."""
-    from trialkit.session.progress import participant_progress
+    from trialkit.session.progress import export_progress, participant_progress
     from trialkit.study import Study
 
     if figure is not None and figure.suffix.lower() not in _PICTURES:
         raise UsageError(f"--figure {figure}.", remedy=f"End it in {', '.join(_PICTURES)}.")
-    with Study.open(study, actor=user, write=False) as opened:
+    with Study.open(study, actor=user, write=figure is not None) as opened:
         found = participant_progress(opened, usubjid, measure=measure)
-    if figure is not None:
-        _draw(found, figure)
+        if figure is not None:
+            export_progress(opened, usubjid, found.measure, figure, _draw(found, figure.suffix))
     drawn = str(figure) if figure is not None else None
     emit(found.to_dict() | {"figure": drawn}, _progress_text(found, drawn), as_json=as_json)
 
@@ -163,8 +163,10 @@ def _progress_text(found: ParticipantProgress, figure: str | None) -> str:
     return "\n".join(lines)
 
 
-def _draw(found: ParticipantProgress, path: Path) -> None:
+def _draw(found: ParticipantProgress, suffix: str) -> bytes:
     """Draw what was observed, the expected course, and the intervals."""
+    from io import BytesIO
+
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -191,11 +193,9 @@ def _draw(found: ParticipantProgress, path: Path) -> None:
         ax.set_ylabel(f"{found.label} ({found.unit})" if found.unit else found.label)
         ax.set_title(f"{found.usubjid}: advisory, not for outcome assessors")
         ax.legend(loc="best", fontsize=7)
+        drawn = BytesIO()
         try:
-            figure.savefig(path, dpi=150)
-        except OSError as error:
-            raise StorageRefused(
-                f"{path} cannot be written: {error.strerror}.", remedy="Write elsewhere."
-            ) from error
+            figure.savefig(drawn, dpi=150, format=suffix[1:].lower())
         finally:
             plt.close(figure)
+    return drawn.getvalue()

@@ -16,6 +16,7 @@ from trialkit.data.collect import collect
 from trialkit.data.derive import derive
 from trialkit.data.terms import Frames, basic_frames, diary_frames, study_terms
 from trialkit.study import Design, Study
+from trialkit.study.guards import require_reader
 
 COLUMNS = ["domain", "row", "usubjid", "column", "check", "value", "remedy"]
 _KEYS = ("VISIT", "AVISIT", "PARAMCD", "QNAM", "EVSEQ")
@@ -34,7 +35,13 @@ def queries(study: Study) -> pd.DataFrame:
     DataFrame
         One row a failed check: ``domain, row`` (its key), ``usubjid, column, check, value,
         remedy``; all text.
+
+    Raises
+    ------
+    NotAuthenticated
+        If the study requires a login and the person who acts has none.
     """
+    require_reader(study, "queries")
     sdtm = collect(study, mask=not study.may("see_allocation"))
     return check_frames(sdtm, derive(sdtm, study.design, study.protocols), study.design)
 

@@ -39,6 +39,7 @@ from trialkit.participants.enrolment import (
     exclude,
     withdraw,
 )
+from trialkit.participants.lateness import study_day
 from trialkit.participants.queries import (
     QueryRow,
     answer_query,
@@ -57,7 +58,7 @@ from trialkit.participants.unblinding import (
     request_unblinding,
     show_unblinded,
 )
-from trialkit.participants.visits import hold_visit, miss_visit, study_day
+from trialkit.participants.visits import hold_visit, miss_visit
 
 __all__ = [
     "AdverseEventRow",

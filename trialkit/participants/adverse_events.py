@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from trialkit._clock import utc_text
 from trialkit.errors import OutOfOrder, OutOfRange, UnknownName, UsageError
+from trialkit.participants.lateness import days_since, is_late
 from trialkit.record.chain import Event
 from trialkit.record.kinds import (
     AdverseEventNotified,
@@ -85,6 +86,8 @@ def report_ae(
     aware_at : str or None
         When the site became aware, ISO 8601; a date alone is its first instant in UTC. None is
         now. The reporting clock runs from it.
+    reason : str or None
+        Needed when the site became aware longer ago than the trial allows for an entry.
 
     Raises
     ------
@@ -93,6 +96,8 @@ def report_ae(
     NotPermitted
         If a session or a window is given by a role that may not see allocations: which sessions
         there are, and that one is open, tells an arm.
+    OutOfWindow
+        If the entry is late and no reason was given.
     OutOfRange
         If the window, the resolution or the awareness cannot be.
     UsageError
@@ -129,7 +134,13 @@ def report_ae(
         }
     )
     _check(study, who, facts)
-    return study.append(facts, subject=usubjid, reason=reason)
+    delay = None if study.state.source == "import" else 0
+    if delay is not None and facts.aware_at is not None:
+        delay = days_since(study, facts.aware_at[:10])
+    allowed = study.design.late_entry_days
+    late = is_late(f"an adverse event of {usubjid}", delay, allowed, reason, others=True)
+    flagged = facts.model_copy(update={"delay_days": delay, "late": late})
+    return study.append(flagged, subject=usubjid, reason=reason)
 
 
 @command("report_ae")
@@ -346,8 +357,11 @@ def _changes(study: Study, changes: Mapping[str, Any]) -> dict[str, Any]:
         given["serious"] = given["criterion"] is not None
     if given.get("aware_at") is not None:
         given["aware_at"] = _moment(study, given["aware_at"])
-    if "ae" in given:
-        raise UsageError("the id of an event stays.", remedy="Leave `ae` out of the changes.")
+    if given.keys() & {"ae", "delay_days", "late"}:
+        raise UsageError(
+            "the id of an event and the delay of its entry stay.",
+            remedy="Leave `ae`, `delay_days` and `late` out of the changes.",
+        )
     return given
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from trialkit.errors import Duplicate, NotPermitted, OutOfOrder, OutOfRange, OutOfWindow, UsageError
-from trialkit.participants.visits import study_day
+from trialkit.errors import Duplicate, NotPermitted, OutOfOrder, OutOfRange, UsageError
+from trialkit.participants.lateness import entry_delay, is_late
 from trialkit.protocol.forms import Entries, Entry, Form, Status, read_entries, score
 from trialkit.record.chain import Event
 from trialkit.record.kinds import (
@@ -88,21 +87,9 @@ def assess(
     read = _read(form, items or {}, status)
     if status == "not_done":
         code = require_text(code, "a reason code")
-    delay = _delay(study, usubjid, held.day, done_on)
-    late = _is_late(study, form, delay)
-    if late:
-        if not (reason and reason.strip()):
-            raise OutOfWindow(
-                f"{instrument} at {visit} of {usubjid} is entered {delay} days after it was done; "
-                f"more than {_allowed_days(study, form)} is late.",
-                remedy="Give a reason: the entry is then taken and flagged as late.",
-                delay_days=delay,
-            )
-    elif reason is not None:
-        raise UsageError(
-            "a reason is for corrections and late entries, and this is neither.",
-            remedy="Leave the reason out, or correct what is recorded.",
-        )
+    delay = entry_delay(study, usubjid, held.day, done_on)
+    what = f"{instrument} at {visit} of {usubjid}"
+    late = is_late(what, delay, _allowed_days(study, form), reason)
     return study.append(
         AssessmentRecorded(
             visit=visit,
@@ -177,7 +164,7 @@ def assess_again(
             code=code,
             entered=read.entered,
             differences=_differences(form, first, read.values, status, code),
-            delay_days=None if day is None else _delay(study, usubjid, day, first.done_on),
+            delay_days=None if day is None else entry_delay(study, usubjid, day, first.done_on),
         ),
         subject=usubjid,
     )
@@ -391,31 +378,9 @@ def _settled(
     return settled
 
 
-def _delay(study: Study, usubjid: str, day: int, done_on: str | None) -> int | None:
-    """Return the days from the act to now; None where they are unknown or the act lies ahead."""
-    today = study.clock.now().date()
-    if done_on is not None:
-        try:
-            act = dt.datetime.strptime(done_on, "%Y-%m-%d").date()
-        except ValueError:
-            raise UsageError(f"{done_on} is no date.", remedy="Write YYYY-MM-DD.") from None
-        if act > today:
-            raise UsageError(f"{done_on} lies ahead.", remedy="Check the date.")
-        return (today - act).days
-    if study.state.source == "import" or study.participant(usubjid).randomised_at is None:
-        return None
-    delay = study_day(study, usubjid) - day
-    return delay if delay >= 0 else None
-
-
 def _allowed_days(study: Study, form: Form) -> int | None:
     own = form.late_after_days
     return study.design.late_entry_days if own is None else own
-
-
-def _is_late(study: Study, form: Form, delay: int | None) -> bool:
-    allowed = _allowed_days(study, form)
-    return delay is not None and allowed is not None and delay > allowed
 
 
 def _read(form: Form, items: Items, status: Status) -> Entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trialkit.errors import OutOfOrder, UnknownName, UsageError
+from trialkit.participants.lateness import entry_delay, is_late
 from trialkit.participants.queries import names_arm, sees_site
 from trialkit.record.chain import Event
 from trialkit.record.kinds import DeviationAcknowledged, DeviationRaised, DeviationResolved
@@ -40,6 +41,7 @@ def raise_deviation(
     day: int | None = None,
     session: str | None = None,
     classification: Classification | None = None,
+    reason: str | None = None,
 ) -> Event:
     """Record a deviation that a person found.
 
@@ -53,9 +55,13 @@ def raise_deviation(
         The session it is about; then only roles that may see allocations see it.
     classification : {"minor", "major"} or None
         None leaves it to the investigator.
+    reason : str or None
+        Why it is entered late; needed when its day is longer ago than the trial allows.
 
     Raises
     ------
+    OutOfWindow
+        If the entry is late and no reason was given.
     UsageError
         If the category is none, the detail is missing or names an arm or the device, or a
         deviation of device use names no session.
@@ -79,6 +85,8 @@ def raise_deviation(
         raise UsageError(
             "the detail names an arm.", remedy="Leave it out: blinded people read deviations."
         )
+    delay = entry_delay(study, usubjid, day)
+    late = is_late(f"a deviation of {usubjid}", delay, study.design.late_entry_days, reason)
     return study.append(
         DeviationRaised(
             category=category,
@@ -86,8 +94,11 @@ def raise_deviation(
             day=day,
             session=session,
             classification=None if classification is None else _class(classification),
+            delay_days=delay,
+            late=late,
         ),
         subject=usubjid,
+        reason=reason,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from trialkit.errors import Duplicate, OutOfOrder, OutOfRange, UsageError
+from trialkit.participants.lateness import entry_delay, is_late
 from trialkit.protocol.model import Diary
 from trialkit.record.chain import Event
 from trialkit.record.kinds import DiaryCorrected, DiaryEntry, DiaryReturned
@@ -35,6 +36,8 @@ def return_diary(
     from_day: int,
     to_day: int,
     entries: Entries = (),
+    returned_on: str | None = None,
+    reason: str | None = None,
 ) -> Event:
     """Record a diary for a stretch of days; days that no diary covers are not exposure.
 
@@ -46,9 +49,15 @@ def return_diary(
         First and last observed study day.
     entries : iterable
         `DiaryEntry`, or mappings with ``day`` and ``grade`` (`GRADES`).
+    returned_on : str or None
+        Date on which it came back, YYYY-MM-DD; None is its last day.
+    reason : str or None
+        Why the entry is late; needed when it comes later after the return than the trial allows.
 
     Raises
     ------
+    OutOfWindow
+        If the entry is late and no reason was given.
     OutOfOrder
         If the participant is not randomised, or withdrew.
     OutOfRange
@@ -59,9 +68,20 @@ def return_diary(
     planned = study.design.diary(diary)
     who = require_started(study, usubjid)
     listed = _checked(who, planned, from_day, to_day, entries)
+    delay = entry_delay(study, usubjid, to_day, returned_on)
+    late = is_late(f"diary {diary} of {usubjid}", delay, study.design.late_entry_days, reason)
     return study.append(
-        DiaryReturned(diary=diary, from_day=from_day, to_day=to_day, entries=listed),
+        DiaryReturned(
+            diary=diary,
+            from_day=from_day,
+            to_day=to_day,
+            entries=listed,
+            returned_on=returned_on,
+            delay_days=delay,
+            late=late,
+        ),
         subject=usubjid,
+        reason=reason,
     )
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from trialkit.errors import Duplicate, OutOfOrder, UsageError
+from trialkit.participants.lateness import entry_delay, is_late
 from trialkit.record.chain import Event
 from trialkit.record.kinds import (
     ParticipantConsented,
@@ -149,11 +150,20 @@ def exclude(study: Study, usubjid: str, *, code: str) -> Event:
 
 
 @command("withdraw")
-def discontinue_training(study: Study, usubjid: str, *, day: int, code: str) -> Event:
+def discontinue_training(
+    study: Study, usubjid: str, *, day: int, code: str, reason: str | None = None
+) -> Event:
     """Record that a participant stopped the allocated training; visits go on.
+
+    Parameters
+    ----------
+    reason : str or None
+        Why the entry is late; needed when it comes later than the trial allows.
 
     Raises
     ------
+    OutOfWindow
+        If the entry is late and no reason was given.
     Duplicate
         If that is recorded.
     OutOfOrder
@@ -165,18 +175,39 @@ def discontinue_training(study: Study, usubjid: str, *, day: int, code: str) -> 
         raise Duplicate(
             f"{usubjid} discontinued on day {who.discontinued_day}.", remedy="Nothing to do."
         )
-    return study.append(TrainingDiscontinued(day=day, code=code), subject=usubjid)
+    delay = entry_delay(study, usubjid, day)
+    late = is_late(f"the discontinuation of {usubjid}", delay, study.design.late_entry_days, reason)
+    return study.append(
+        TrainingDiscontinued(day=day, code=code, delay_days=delay, late=late),
+        subject=usubjid,
+        reason=reason,
+    )
 
 
 @command("withdraw")
-def withdraw(study: Study, usubjid: str, *, day: int, code: str) -> Event:
+def withdraw(
+    study: Study, usubjid: str, *, day: int, code: str, reason: str | None = None
+) -> Event:
     """Record that a participant left the study; no visit and no session follows.
+
+    Parameters
+    ----------
+    reason : str or None
+        Why the entry is late; needed when it comes later than the trial allows.
 
     Raises
     ------
+    OutOfWindow
+        If the entry is late and no reason was given.
     OutOfOrder
         If consent is missing, or the participant was excluded or withdrew already.
     """
     code = require_text(code, "a reason code")
     require_active(study, usubjid)
-    return study.append(ParticipantWithdrawn(day=day, code=code), subject=usubjid)
+    delay = entry_delay(study, usubjid, day)
+    late = is_late(f"the withdrawal of {usubjid}", delay, study.design.late_entry_days, reason)
+    return study.append(
+        ParticipantWithdrawn(day=day, code=code, delay_days=delay, late=late),
+        subject=usubjid,
+        reason=reason,
+    )

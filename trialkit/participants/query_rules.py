@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from trialkit.participants.diaries import is_event
-from trialkit.participants.visits import study_day
+from trialkit.participants.lateness import study_day
 from trialkit.protocol.model import Diary
 from trialkit.record.kinds import Place
 from trialkit.record.state import ParticipantState

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from trialkit.errors import UsageError, WrongArm
+from trialkit.participants.lateness import entry_delay, is_late
 from trialkit.protocol.model import Protocol
 from trialkit.record.chain import Event
 from trialkit.record.kinds import DeviationRaised, Dose, SessionConventional, SessionMissed
@@ -26,6 +27,7 @@ def log_conventional(
     day: int,
     dose: Dose | Mapping[str, Any],
     therapist: str | None = None,
+    reason: str | None = None,
 ) -> Event:
     """Log a session without the device, as its therapist reports it.
 
@@ -40,9 +42,13 @@ def log_conventional(
         Minutes, moving minutes, steps, and what else was measured.
     therapist : str or None
         Default: the person who acts.
+    reason : str or None
+        Why the entry is late; needed when it comes later than the trial allows.
 
     Raises
     ------
+    OutOfWindow
+        If the entry is late and no reason was given.
     WrongArm
         If the participant's arm trains on the device, or not at all.
     OutOfOrder, Duplicate, OutOfRange
@@ -59,6 +65,8 @@ def log_conventional(
         )
     protocol = study.protocols.get(arm.code)
     session, given = f"{usubjid}-S{number:02d}", _dose(dose)
+    delay = entry_delay(study, usubjid, day)
+    late = is_late(f"session {session}", delay, study.design.late_entry_days, reason)
     event = study.append(
         SessionConventional(
             session=session,
@@ -67,8 +75,11 @@ def log_conventional(
             protocol=protocol.id if protocol else arm.code,
             therapist=therapist or study.actor,
             dose=given,
+            delay_days=delay,
+            late=late,
         ),
         subject=usubjid,
+        reason=reason,
     )
     for category, detail in _shortfalls(protocol, given) if protocol else ():
         study.append(
@@ -113,14 +124,29 @@ def _dose(given: Dose | Mapping[str, Any]) -> Dose:
 
 
 @command("session")
-def miss_session(study: Study, usubjid: str, *, number: int, day: int, code: str) -> Event:
+def miss_session(
+    study: Study, usubjid: str, *, number: int, day: int, code: str, reason: str | None = None
+) -> Event:
     """Record that a planned session did not take place; `code` is a reason code.
+
+    Parameters
+    ----------
+    reason : str or None
+        Why the entry is late; needed when it comes later than the trial allows.
 
     Raises
     ------
+    OutOfWindow
+        If the entry is late and no reason was given.
     OutOfOrder, Duplicate, OutOfRange
         See `trialkit.study.guards.require_session`.
     """
     code = require_text(code, "a reason code")
     require_session(study, usubjid, number)
-    return study.append(SessionMissed(number=number, day=day, code=code), subject=usubjid)
+    delay = entry_delay(study, usubjid, day)
+    late = is_late(f"session {number} of {usubjid}", delay, study.design.late_entry_days, reason)
+    return study.append(
+        SessionMissed(number=number, day=day, code=code, delay_days=delay, late=late),
+        subject=usubjid,
+        reason=reason,
+    )

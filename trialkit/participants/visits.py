@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from trialkit.errors import Duplicate, OutOfWindow
+from trialkit.participants.lateness import entry_delay, is_late
 from trialkit.protocol.model import Visit
 from trialkit.record.chain import Event
 from trialkit.record.kinds import DeviationRaised, VisitHeld, VisitMissed
@@ -12,17 +11,6 @@ from trialkit.record.state import ParticipantState
 from trialkit.study import Study
 from trialkit.study.commands import command
 from trialkit.study.guards import require_active, require_started, require_text
-
-
-def study_day(study: Study, usubjid: str) -> int:
-    """Return today's study day by the study's clock: 0 on the day of randomisation.
-
-    Before randomisation it is 0.
-    """
-    began = study.participant(usubjid).randomised_at
-    if began is None:
-        return 0
-    return (study.clock.now().date() - datetime.fromisoformat(began).date()).days
 
 
 @command("visit")
@@ -36,7 +24,8 @@ def hold_visit(
     day : int
         Study day; 0 or less for a baseline visit.
     reason : str or None
-        Needed out of the window; the visit then counts, and a deviation is raised with it.
+        Needed out of the window; the visit then counts, and a deviation is raised with it. Needed
+        too where it is entered later than the trial allows.
 
     Raises
     ------
@@ -45,7 +34,7 @@ def hold_visit(
     Duplicate
         If the visit is recorded.
     OutOfWindow
-        If the day lies outside the window and no reason was given.
+        If the day lies outside the window, or the entry is late, and no reason was given.
     """
     planned = study.design.visit(visit)
     who = _may_visit(study, usubjid, planned)
@@ -58,6 +47,10 @@ def hold_visit(
             first_day=first,
             last_day=last,
         )
+    delay = entry_delay(study, usubjid, day)
+    late = is_late(
+        f"{visit} of {usubjid}", delay, study.design.late_entry_days, reason, others=True
+    )
     with study.batch():
         if not inside:
             detail = f"{visit} on day {day}, window day {first} to {last}"
@@ -67,7 +60,9 @@ def hold_visit(
                 reason=reason,
             )
         return study.append(
-            VisitHeld(visit=visit, day=day, in_window=inside), subject=usubjid, reason=reason
+            VisitHeld(visit=visit, day=day, in_window=inside, delay_days=delay, late=late),
+            subject=usubjid,
+            reason=reason,
         )
 
 

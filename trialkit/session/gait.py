@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trialkit.errors import OutOfRange
+from trialkit.record.kinds import SessionExported
 from trialkit.session.telemetry import sealed_rows
 from trialkit.study import Study
+from trialkit.study.commands import command
+from trialkit.study.exports import give_file, require_export
 
 if TYPE_CHECKING:
     from trialkit.gait import GaitReport, Segments
@@ -50,6 +54,43 @@ def session_gait(
     who = study.state.sessions[session].usubjid
     side = paretic or paretic_side(study.participant(who).attributes)
     return gait_report(groups, paretic=side, segments=segments)
+
+
+@command("see_allocation", atomic=False)
+def export_gait(
+    study: Study,
+    session: str,
+    path: Path,
+    *,
+    paretic: Side | None = None,
+    segments: Segments | None = None,
+) -> GaitReport:
+    """Write the strides of a session to a CSV file, one row each; an event has its hash.
+
+    Parameters
+    ----------
+    path : Path
+        The file, which is replaced.
+    paretic, segments
+        As for `session_gait`.
+
+    Raises
+    ------
+    NotPermitted
+        As for `session_gait`; where the study requires a login also unless the person may export.
+    StorageRefused
+        If the disk or the record refused; no part of the file was kept.
+    """
+    found = session_gait(study, session, paretic=paretic, segments=segments)
+    who = study.state.sessions[session].usubjid
+    require_export(study, "export_gait", who)
+    text = found.table.to_csv(index_label="stride", float_format="%.6g", lineterminator="\n")
+
+    def made(digest: str) -> SessionExported:
+        return SessionExported(session=session, format="strides", files={path.name: digest})
+
+    give_file(study, path, text.encode(), made, who)
+    return found
 
 
 def paretic_side(attributes: dict[str, Any]) -> Side | None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trialkit.errors import OutOfOrder, UnknownName
+from trialkit.record.kinds import ProgressExported
 from trialkit.record.state import ParticipantState
 from trialkit.session.schedule import planned_day
 from trialkit.study import Study
+from trialkit.study.exports import give_file, require_export
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -252,3 +255,23 @@ def _advice(source: _Visits | _Sessions, ahead: pd.DataFrame, seen: int, others:
             "may lie outside."
         )
     return text
+
+
+def export_progress(study: Study, usubjid: str, measure: str, path: Path, data: bytes) -> None:
+    """Write a drawn curve to a file, which appears after an event with its hash was recorded.
+
+    Raises
+    ------
+    NotPermitted
+        If the role may not see progress; where the study requires a login also unless the person
+        may export.
+    StorageRefused
+        If the disk or the record refused; no part of the file was kept.
+    """
+    require_progress(study)
+    require_export(study, "export_progress", usubjid)
+
+    def made(digest: str) -> ProgressExported:
+        return ProgressExported(usubjid=usubjid, measure=measure, files={path.name: digest})
+
+    give_file(study, path, data, made, usubjid)

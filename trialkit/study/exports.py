@@ -1,13 +1,14 @@
 """What leaves the record in files: the whole trail, proofs and heads; each export is an event.
 
 All of them tell arms: sessions on a device are named in the trail, and how many events a head
-counts says how a session went. So they need the permission ``export``, for all sites.
+counts says how a session went. So they need the permission ``export``, for all sites. Files about
+one participant are an event too (`give_file`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +17,7 @@ from trialkit._canonical import durable_stream
 from trialkit.errors import UsageError
 from trialkit.record.chain import Event
 from trialkit.record.heads import head_text, newest_head
-from trialkit.record.kinds import HeadSigned, RecordExported
+from trialkit.record.kinds import HeadSigned, Payload, RecordExported
 from trialkit.record.merkle import CompactRange, leaf_hash
 from trialkit.record.proofs import Proof, prove_continuation, prove_event
 from trialkit.record.storage import storage_guard
@@ -140,6 +141,44 @@ def export_head(study: Study, path: Path | None = None, *, sign: bool = False) -
     head = newest_head(study.record)
     _give(study, "head", head, head_text(head), path)
     return head
+
+
+def require_export(study: Study, name: str, usubjid: str | None) -> None:
+    """Refuse whoever may not export, where the study demands to know who acts.
+
+    Elsewhere it is enough to hold what the command itself asks for.
+
+    Raises
+    ------
+    NotPermitted
+        The refusal is an event.
+    """
+    if study.state.accounts is not None:
+        study.require("export", command=name, subject=usubjid)
+
+
+def give_file(
+    study: Study, path: Path, data: bytes, made: Callable[[str], Payload], usubjid: str
+) -> None:
+    """Write what leaves the study as one file, which appears after its event was recorded.
+
+    Parameters
+    ----------
+    made : callable
+        Takes the SHA-256 of the file and returns the payload of the event.
+    usubjid : str
+        The participant whom it is about: the subject of the event, unless a site that works
+        offline keeps everything about them.
+
+    Raises
+    ------
+    StorageRefused
+        If the disk or the record refused; no part of the file was kept.
+    """
+    there = study.participant(usubjid).site in study.state.chains
+    with _hashed(path) as stream:
+        stream.write(data)
+        study.append(made(stream.sha256), subject=None if there else usubjid)
 
 
 def _for_every_site(study: Study, name: str) -> None:

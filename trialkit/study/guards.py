@@ -35,6 +35,20 @@ def require_active(study: Study, usubjid: str) -> ParticipantState:
     return who
 
 
+def require_reader(study: Study, name: str) -> None:
+    """Refuse whoever has not logged in, where the study requires a login.
+
+    Elsewhere what tells no arm may be read by whoever has the folder.
+
+    Raises
+    ------
+    NotAuthenticated
+        The refusal is an event; `name` is what was tried.
+    """
+    if study.state.accounts is not None and study.role == "none":
+        study.require("read", command=name)
+
+
 def require_started(study: Study, usubjid: str) -> ParticipantState:
     """Return an active participant for whom study day 0 is known.
 

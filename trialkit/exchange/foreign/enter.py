@@ -7,7 +7,8 @@ back, and what was found is told at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -209,11 +210,11 @@ def _enter(
     for cell in cells:
         try:
             if isinstance(cell, VisitCell):
-                _visit(study, cell, done)
+                _visit(study, mapping, cell, done)
             elif isinstance(cell, FormCell):
                 _form(study, mapping, cell, done)
             else:
-                _diary(study, cell, done)
+                _diary(study, mapping, cell, done)
         except _WHOLE:
             raise
         except TrialkitError as error:
@@ -245,13 +246,14 @@ def _change(event: Event) -> ImportedChange:
     return ImportedChange(seq=event.seq, usubjid=event.subject, kind=event.kind, what=what)
 
 
-def _visit(study: Study, cell: VisitCell, done: Imported) -> None:
+def _visit(study: Study, mapping: ExchangeMapping, cell: VisitCell, done: Imported) -> None:
     known = study.participant(cell.usubjid).visits.get(cell.visit)
     if known is None:
         if cell.day is not None:
-            participants.hold_visit(
-                study, cell.usubjid, cell.visit, day=cell.day, reason=cell.reason
+            hold = functools.partial(
+                participants.hold_visit, study, cell.usubjid, cell.visit, day=cell.day
             )
+            _timely(mapping, hold, cell.reason)
         else:
             participants.miss_visit(study, cell.usubjid, cell.visit, code=cell.missed or "")
         return
@@ -264,6 +266,18 @@ def _visit(study: Study, cell: VisitCell, done: Imported) -> None:
         done.conflicts.append(
             Conflict(cell.where, cell.line, cell.usubjid, place, "visit", recorded, given)
         )
+
+
+def _timely(
+    mapping: ExchangeMapping, enter: Callable[..., object], reason: str | None = None
+) -> None:
+    """Enter something, with the reason of the mapping where it is late."""
+    try:
+        enter(reason=reason)
+    except OutOfWindow as error:
+        if mapping.late_reason is None or "delay_days" not in error.details:
+            raise
+        enter(reason=mapping.late_reason)
 
 
 def _form(study: Study, mapping: ExchangeMapping, cell: FormCell, done: Imported) -> None:
@@ -281,12 +295,7 @@ def _form(study: Study, mapping: ExchangeMapping, cell: FormCell, done: Imported
         "code": cell.code,
         "done_on": cell.done_on,
     }
-    try:
-        participants.assess(study, cell.usubjid, **call)
-    except OutOfWindow:
-        if mapping.late_reason is None:
-            raise
-        participants.assess(study, cell.usubjid, reason=mapping.late_reason, **call)
+    _timely(mapping, functools.partial(participants.assess, study, cell.usubjid, **call))
 
 
 def _against(study: Study, cell: FormCell, known: AssessmentState) -> list[Conflict]:
@@ -325,7 +334,7 @@ def _against(study: Study, cell: FormCell, known: AssessmentState) -> list[Confl
     ]
 
 
-def _diary(study: Study, cell: DiaryCell, done: Imported) -> None:
+def _diary(study: Study, mapping: ExchangeMapping, cell: DiaryCell, done: Imported) -> None:
     who = study.participant(cell.usubjid)
     entries = sorted(cell.entries, key=_by_day)
     given = {"from_day": cell.from_day, "to_day": cell.to_day, "entries": entries}
@@ -349,7 +358,8 @@ def _diary(study: Study, cell: DiaryCell, done: Imported) -> None:
                 Conflict(cell.where, cell.line, cell.usubjid, place, "days", recorded, given)
             )
         return
-    participants.return_diary(
+    give = functools.partial(
+        participants.return_diary,
         study,
         cell.usubjid,
         diary=cell.diary,
@@ -357,6 +367,7 @@ def _diary(study: Study, cell: DiaryCell, done: Imported) -> None:
         to_day=cell.to_day,
         entries=entries,
     )
+    _timely(mapping, give)
 
 
 def _by_day(entry: Mapping[str, Any]) -> tuple[int, int]:

@@ -81,7 +81,7 @@ class ExchangeMapping(Mapped):
     """How a file of another system is entered into a study.
 
     `participants` gives our USUBJID for theirs where they differ. `missing` are cells that mean
-    that there is no value. `late_reason` is given for every form that is late by our rules.
+    that there is no value. `late_reason` is given for every form, visit and diary that is late.
     `conflicts` says what becomes of an entry that is recorded otherwise: the file is refused, or
     a query asks. `ignore` lists the columns that are left out on purpose, and `undecided` those
     that a draft could not place: the latter must be empty.

@@ -2,7 +2,8 @@
 
 A payload is plain data with SI units in the names. ``subject`` (the USUBJID), ``actor``,
 ``role``, ``reason`` and the times stand beside the payload in the event itself. ``day`` is
-the study day: 0 on the day of randomisation, negative before it; whole days.
+the study day: 0 on the day of randomisation, negative before it; whole days. `delay_days` are
+the days from what happened to its entry, where they are known, and a `late` entry has a reason.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ from trialkit.record.kinds.safety import (
 from trialkit.record.kinds.sessions import (
     DeviceChecked,
     Dose,
+    ProgressExported,
     SealedFile,
     SessionAdapted,
     SessionClosed,
@@ -164,6 +166,7 @@ __all__ = [
     "Payload",
     "Place",
     "PlanLocked",
+    "ProgressExported",
     "QueryAnswered",
     "QueryClosed",
     "QueryRaised",
@@ -263,6 +266,7 @@ KINDS: dict[str, type[Payload]] = {
         SessionConventional,
         SessionMissed,
         SessionExported,
+        ProgressExported,
         DeviceChecked,
         PlanLocked,
         SnapshotBuilt,

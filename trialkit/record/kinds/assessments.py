@@ -16,6 +16,8 @@ class VisitHeld(Payload):
     visit: str
     day: int
     in_window: bool
+    delay_days: int | None = None
+    late: bool = False
 
 
 class VisitMissed(Payload):

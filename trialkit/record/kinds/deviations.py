@@ -18,6 +18,8 @@ class DeviationRaised(Payload):
     day: int | None = None
     session: str | None = None
     classification: Classification | None = None
+    delay_days: int | None = None
+    late: bool = False
 
 
 class DeviationAcknowledged(Payload):

@@ -16,13 +16,19 @@ class DiaryEntry(BaseModel):
 
 
 class DiaryReturned(Payload):
-    """Days `from_day` to `to_day` (both included) were observed; other days are not exposure."""
+    """Days `from_day` to `to_day` (both included) were observed; other days are not exposure.
+
+    `delay_days` counts from the return (`returned_on`, or the last day) to the entry.
+    """
 
     kind = "diary.returned"
     diary: str
     from_day: int
     to_day: int
     entries: list[DiaryEntry] = Field(default_factory=list)
+    returned_on: str | None = None
+    delay_days: int | None = None
+    late: bool = False
 
 
 class DiaryCorrected(Payload):

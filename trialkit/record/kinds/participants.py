@@ -47,6 +47,8 @@ class TrainingDiscontinued(Payload):
     kind = "participant.training_discontinued"
     day: int
     code: str
+    delay_days: int | None = None
+    late: bool = False
 
 
 class ParticipantWithdrawn(Payload):
@@ -55,3 +57,5 @@ class ParticipantWithdrawn(Payload):
     kind = "participant.withdrawn"
     day: int
     code: str
+    delay_days: int | None = None
+    late: bool = False

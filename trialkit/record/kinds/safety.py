@@ -27,7 +27,7 @@ class AdverseEventReported(Payload):
     anticipated. Without `harm` it is a device deficiency and no adverse event; `sade_potential`
     says that a deficiency could have led to a serious adverse device effect. `t_from_s` and
     `t_to_s` are seconds from the first sealed row of the session. `aware_at` is UTC; where it is
-    absent, the event's own time counts.
+    absent, the event's own time counts; `delay_days` runs from it.
     """
 
     kind = "ae.reported"
@@ -52,6 +52,8 @@ class AdverseEventReported(Payload):
     t_from_s: float | None = None
     t_to_s: float | None = None
     aware_at: str | None = None
+    delay_days: int | None = None
+    late: bool = False
 
 
 class AdverseEventUpdated(Payload):

@@ -182,6 +182,8 @@ class SessionConventional(Payload):
     protocol: str
     therapist: str
     dose: Dose
+    delay_days: int | None = None
+    late: bool = False
 
 
 class SessionMissed(Payload):
@@ -191,6 +193,8 @@ class SessionMissed(Payload):
     number: int
     day: int
     code: str
+    delay_days: int | None = None
+    late: bool = False
 
 
 class SessionExported(Payload):
@@ -199,6 +203,15 @@ class SessionExported(Payload):
     kind = "session.exported"
     session: str
     format: str
+    files: dict[str, str]
+
+
+class ProgressExported(Payload):
+    """A participant's growth curve was drawn into a file; `files` are names to SHA-256."""
+
+    kind = "progress.exported"
+    usubjid: str
+    measure: str
     files: dict[str, str]
 
 
