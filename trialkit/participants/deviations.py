@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from trialkit.errors import OutOfOrder, UnknownName, UsageError
 from trialkit.participants.lateness import entry_delay, is_late
-from trialkit.participants.queries import names_arm, sees_site
+from trialkit.participants.queries import names_arm
 from trialkit.record.chain import Event
 from trialkit.record.kinds import DeviationAcknowledged, DeviationRaised, DeviationResolved
 from trialkit.record.kinds.deviations import Classification
 from trialkit.record.state import DeviationState
 from trialkit.study import Study
 from trialkit.study.commands import command
-from trialkit.study.guards import require_text
+from trialkit.study.guards import require_text, sees_site
 
 #: What people raise; the software has categories of its own.
 CATEGORIES: dict[str, str] = {

@@ -27,7 +27,7 @@ from trialkit.record.kinds import (
 from trialkit.record.state import QueryState, next_query
 from trialkit.study import Study
 from trialkit.study.commands import command
-from trialkit.study.guards import require_text
+from trialkit.study.guards import require_text, sees_site
 
 #: Checks that a rule makes too, which names the item.
 _RULED = frozenset({"item_plausible"})
@@ -285,15 +285,6 @@ def names_arm(study: Study, text: str) -> bool:
         any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) for name in names)
         or (any(arm.delivery == "device" for arm in arms) and bool(_DEVICE.search(text)))
     )
-
-
-def sees_site(study: Study, usubjid: str | None) -> bool:
-    """Return True where the person who acts may act for the site of a participant."""
-    user = study.state.users.get(study.actor)
-    if user is None or not user.sites:
-        return True
-    who = study.state.participants.get(usubjid or "")
-    return who is not None and who.site in user.sites
 
 
 def _acts_elsewhere(study: Study, usubjid: str | None) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from trialkit.participants.queries import sees_site
 from trialkit.study import Study
 from trialkit.study.commands import command
+from trialkit.study.guards import sees_site
 
 #: What tells one device, or one state of it, from another.
 NAMED = ("vendor", "model", "serial", "firmware", "calibrated_on")

@@ -35,6 +35,15 @@ def require_active(study: Study, usubjid: str) -> ParticipantState:
     return who
 
 
+def sees_site(study: Study, usubjid: str | None) -> bool:
+    """Return True where the person who acts may act for the site of a participant."""
+    user = study.state.users.get(study.actor)
+    if user is None or not user.sites:
+        return True
+    who = study.state.participants.get(usubjid or "")
+    return who is not None and who.site in user.sites
+
+
 def require_reader(study: Study, name: str) -> None:
     """Refuse whoever has not logged in, where the study requires a login.
 

@@ -13,12 +13,13 @@ from typing import Literal
 
 from trialkit._canonical import canonical_json
 from trialkit.participants.diaries import GRADES
-from trialkit.participants.queries import names_arm, sees_site
+from trialkit.participants.queries import names_arm
 from trialkit.protocol.forms import Entry, Form, Item
 from trialkit.record import kinds as k
 from trialkit.record.chain import Event
 from trialkit.record.roles import permissions_of
 from trialkit.study import Study
+from trialkit.study.guards import sees_site
 
 Kind = Literal["participant", "visit", "form", "diary", "diary_entry"]
 

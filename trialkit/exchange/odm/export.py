@@ -21,9 +21,9 @@ from trialkit.exchange.odm.xml import (
     text_element,
     written,
 )
-from trialkit.participants.queries import sees_site
 from trialkit.study import Study
 from trialkit.study.commands import command
+from trialkit.study.guards import sees_site
 
 _TYPES = {
     "investigator": "Investigator",
