@@ -74,7 +74,8 @@ def test_first_event(record: Record) -> None:
     event = add(record, day=-3)
     assert (event.seq, event.prev, event.kind) == (1, GENESIS, "visit.held")
     assert event.at == "2026-01-05T08:00:00.000000Z"
-    assert event.payload == {"visit": "BL", "day": -3, "in_window": True}
+    late = {"late": False, "delay_days": None}
+    assert event.payload == {"visit": "BL", "day": -3, "in_window": True} | late
     assert event.model() == VisitHeld(visit="BL", day=-3, in_window=True)
     assert record.head == (1, event.hash)
 
