@@ -63,7 +63,7 @@ def storage_refused(where: Path | str, what: str) -> TrialkitError:
             "Look for a full disk, a limit on the size of files or a failing disk, and repeat "
             "the step; nothing of it was kept."
         )
-    elif "append-only" in lowered:
+    elif "append-only" in lowered or "events_pkey" in lowered:
         remedy = "Correct by a new event; nothing in the record is changed or removed."
     elif "permission denied for" in lowered or "must be owner" in lowered:
         remedy = "Ask whoever runs the database for the groups that your role in the study needs."
