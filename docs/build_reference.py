@@ -27,7 +27,7 @@ def cell(text: Any) -> str:
 
 
 def commands() -> str:
-    from trialkit.cli import app
+    from trialkit.cli.whole import app
 
     lines = [
         "# Verbs",

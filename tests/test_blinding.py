@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from swapped_study import NOW, TELLTALE, WORD, A, B, make_pair, on_device
 
 from trialkit._clock import RealClock
-from trialkit.cli import app
+from trialkit.cli.whole import app
 from trialkit.errors import TrialkitError
 from trialkit.record import KeyStore, Record, StudyState
 from trialkit.record.roles import ROLES, permissions_of

@@ -16,7 +16,7 @@ from pgserver import Server
 from small_study import write_protocols
 from typer.testing import CliRunner
 
-from trialkit.cli import app
+from trialkit.cli.whole import app
 from trialkit.errors import Duplicate, StudyBusy, UnknownName
 from trialkit.record import KeyStore
 from trialkit.study import Study

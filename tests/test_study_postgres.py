@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from trialkit._clock import SimulatedClock
-from trialkit.cli import app
+from trialkit.cli.whole import app
 from trialkit.errors import Duplicate, NotPermitted, StorageRefused, UnknownName
 from trialkit.participants import enrol, verify_allocation
 from trialkit.record import KeyStore, StudyState

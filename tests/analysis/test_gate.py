@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import trialkit
 from trialkit.analysis import analyse, check_flow
-from trialkit.cli import app
+from trialkit.cli.whole import app
 from trialkit.data import build_snapshot
 from trialkit.errors import (
     IntegrityError,

@@ -8,7 +8,9 @@ import sys
 import pytest
 from typer.main import get_command
 
-from trialkit.cli import app, narrowed
+from trialkit.cli import VERBS as VERBS_OF
+from trialkit.cli import narrowed
+from trialkit.cli.whole import app
 
 WHOLE = get_command(app)
 VERBS = sorted(getattr(WHOLE, "commands", {}))
@@ -32,7 +34,13 @@ def test_what_is_no_verb_gets_the_whole() -> None:
     assert VERBS
     assert list(get_command(narrowed("status")).commands) == ["status"]  # type: ignore[attr-defined]
     for word in ("", "--help", "statsu", "--version"):
-        assert narrowed(word) is app
+        assert sorted(get_command(narrowed(word)).commands) == VERBS  # type: ignore[attr-defined]
+
+
+def test_every_verb_has_its_module() -> None:
+    named = [verb for verbs in VERBS_OF.values() for verb in verbs]
+    assert sorted(named) == VERBS
+    assert len(set(named)) == len(named)
 
 
 def test_status_imports_no_numbers() -> None:

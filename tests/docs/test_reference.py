@@ -24,7 +24,7 @@ def test_page_is_current(name: str) -> None:
 def test_every_verb_takes_json() -> None:
     import typer
 
-    from trialkit.cli import app
+    from trialkit.cli.whole import app
 
     group = typer.main.get_command(app)
     without = [

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from trialkit.cli import app
+from trialkit.cli.whole import app
 from trialkit.data import Snapshot
 from trialkit.errors import PackageAltered, UnknownName
 from trialkit.evidence.origin import Trace, trace

@@ -15,7 +15,7 @@ import yaml
 from small_study import WALK, enrolled, make_study, randomised, write_protocols
 from typer.testing import CliRunner
 
-from trialkit.cli import app
+from trialkit.cli.whole import app
 from trialkit.data import build_snapshot
 from trialkit.errors import (
     Duplicate,

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from trialkit._clock import SimulatedClock
 from trialkit._content import content_folder
-from trialkit.cli import app
+from trialkit.cli.whole import app
 from trialkit.data import collect
 from trialkit.data.checks import queries
 from trialkit.errors import (

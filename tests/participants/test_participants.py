@@ -495,7 +495,7 @@ def test_conventional_sessions(study: Study) -> None:
     assert event.payload["session"] == f"{usubjid}-S01"
     assert event.payload["protocol"] == "small-conventional"
     done = study.state.sessions[f"{usubjid}-S01"]
-    assert (done.status, done.dose) == ("conventional", Dose.model_validate(DOSE))
+    assert (done.status, done.dose) == ("conventional", Dose.model_validate(DOSE).model_dump())
     miss_session(theo, usubjid, number=2, day=4, code="ILL")
     for number in (1, 2):
         refused(

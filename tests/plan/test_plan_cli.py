@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from trialkit._content import content_folder
-from trialkit.cli import app, main
+from trialkit.cli import main
+from trialkit.cli.whole import app
 from trialkit.errors import UnknownName
 from trialkit.study import Study
 

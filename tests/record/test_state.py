@@ -125,7 +125,7 @@ def test_session_from_open_to_closed(study: Study) -> None:
     assert study.state.open_sessions == []
     done = study.participant(usubjid).sessions[1]
     assert done is study.state.sessions[session]
-    assert (done.status, done.sealed, done.dose) == ("completed", True, dose)
+    assert (done.status, done.sealed, done.dose) == ("completed", True, dose.model_dump())
 
 
 def test_lock_snapshot_and_results(study: Study) -> None:

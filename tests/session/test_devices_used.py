@@ -95,7 +95,7 @@ def test_a_site_sees_its_own_and_blinded_roles_nothing(study: Study) -> None:
 def test_the_verb_prints_the_same(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     import typer
 
-    from trialkit.cli import app
+    from trialkit.cli.whole import app
 
     expected = [row.to_dict() for row in list_devices(study)]
     words = ["device", "used", "--study", str(study.folder), "--as", "olga"]

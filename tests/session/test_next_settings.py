@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from trialkit.adaptation import SCHEMES, daily
-from trialkit.cli import app
+from trialkit.cli.whole import app
 from trialkit.errors import (
     NotPermitted,
     OutOfOrder,

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from trialkit._canonical import sha256_file
 from trialkit.adaptation import fit_growth, predict_progress
-from trialkit.cli import app
+from trialkit.cli.whole import app
 from trialkit.errors import NotPermitted, OutOfOrder, UnknownName, UsageError
 from trialkit.participants import assess, hold_visit
 from trialkit.record.kinds import AllocationRevealed, Dose, SessionClosed, SessionOpened

@@ -15,7 +15,7 @@ from device_interface import registry
 from device_interface.link import open_link
 from tests.session.conftest import USUBJID, short_protocol
 from trialkit._clock import SimulatedClock
-from trialkit.cli import app
+from trialkit.cli.whole import app
 from trialkit.errors import ProtocolFindings, UnknownName, UsageError
 from trialkit.session import preview, run_session
 from trialkit.session.adapt import levels_after
@@ -80,7 +80,7 @@ def test_the_walk_is_the_session_that_runs(make_study: Callable[..., Any]) -> No
 
     assert plain(own) == plain(recorded)
     closed = study.state.participants[USUBJID].sessions[1].dose
-    assert walked.dose == closed
+    assert walked.dose.model_dump() == closed
 
 
 def refused(result: Any) -> list[str]:

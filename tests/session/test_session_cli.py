@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from trialkit.cli import app
+from trialkit.cli.whole import app
 from trialkit.errors import OutOfWindow, UsageError
 from trialkit.study import Study
 

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from device_interface.link import DeviceLink
-from trialkit.cli import app
+from trialkit.cli.whole import app
 from trialkit.errors import TelemetryDamaged, UnknownName
 from trialkit.record.kinds import SessionOpened
 from trialkit.session import (

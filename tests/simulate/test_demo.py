@@ -21,8 +21,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from trialkit.cli import app
 from trialkit.cli._line import WRITTEN
+from trialkit.cli.whole import app
 from trialkit.data import Snapshot, collect, derive, snapshots
 from trialkit.errors import RefusedError, UnknownName, UsageError
 from trialkit.evidence import verify_package

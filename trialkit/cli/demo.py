@@ -32,7 +32,7 @@ SMALLEST = 8
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
 
-    @app.command()
+    @app.command("demo")
     def demo(
         world: Annotated[
             str, typer.Option(help="What is true: benefit, null or harm.")

@@ -66,7 +66,7 @@ def _verify(group: typer.Typer) -> None:
 
 
 def _trace(app: typer.Typer) -> None:
-    @app.command()
+    @app.command("trace")
     def trace(
         result_id: Annotated[str, typer.Argument(help="Id of a result, as reports print it.")],
         study: Annotated[

@@ -13,7 +13,7 @@ from trialkit.cli._common import JsonOption, StudyOption, UserOption, emit
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
 
-    @app.command()
+    @app.command("report")
     def report(
         study: StudyOption,
         template: Annotated[

@@ -30,7 +30,7 @@ from trialkit.record.chain import (
     encode,
     event_of,
 )
-from trialkit.record.kinds import Payload
+from trialkit.record.kinds import Payload, build_validators
 from trialkit.record.received import KIND as RECEIVED
 from trialkit.record.received import matching
 from trialkit.record.schema import events
@@ -75,6 +75,7 @@ class Record:
         StorageRefused
             If the disk is full or read-only, or the database refuses.
         """
+        build_validators()
         if isinstance(where, str):
             return cls(where, postgres.create(where), clock)
         if where.exists():
@@ -88,6 +89,8 @@ class Record:
         Errors are those of `trialkit.record.sqlite.open_file` and
         `trialkit.record.postgres.open_url`.
         """
+        if write:
+            build_validators()
         if isinstance(where, str):
             return cls(where, postgres.open_url(where, write=write), clock)
         return cls(where, sqlite.open_file(where, write=write), clock)

@@ -174,7 +174,7 @@ class _Sessions:
         for number, session in sorted(who.sessions.items()):
             if session.dose is None or (session.opened_seq is not None) is not self._device:
                 continue
-            value = getattr(session.dose, self.name)
+            value = session.dose.get(self.name)
             if value is not None:
                 yield f"S{number:02d}", session.day, float(value)
 

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,9 +50,7 @@ class Shared:
     clock: Clock
     keys: KeyStore
     allocation: AllocationStore
-    design: Design
-    protocols: dict[str, Protocol]
-    plan_file: Path | None
+    contents: StudyFiles
     refused: list[Refusal] = field(default_factory=list)
     depth: int = 0
     stale: bool = False  # the state is ahead of a record that could not be read
@@ -60,6 +59,22 @@ class Shared:
     sitting: str = field(default_factory=lambda: secrets.token_hex(16))
 
     source_file: str | None = None
+
+    @cached_property
+    def design(self) -> Design:
+        """The design, read when it is first asked for and held against its hash again."""
+        check_file(self.folder / DESIGN, self.state.design_hash)
+        return read_pinned(self.folder / DESIGN, Design)
+
+    @cached_property
+    def protocols(self) -> dict[str, Protocol]:
+        """The protocols by ARMCD; as the design."""
+        found = {}
+        for arm, name in self.contents.protocols.items():
+            path = self.folder / "protocols" / name
+            check_file(path, self.state.protocol_hashes[arm])
+            found[arm] = read_pinned(path, Protocol)
+        return found
 
     def follow(self) -> None:
         """Fold the record anew where events that the state has seen were taken back."""
@@ -94,7 +109,7 @@ def assemble(
     state: StudyState,
     keys: KeyStore | None,
 ) -> Shared:
-    """Read the files of a study around its record and state."""
+    """Return what the views share of a study around its record and state."""
     return Shared(
         folder=folder,
         record=record,
@@ -102,12 +117,7 @@ def assemble(
         clock=record.clock,
         keys=keys or KeyStore(),
         allocation=AllocationStore(record.where if isinstance(record.where, str) else folder),
-        design=read_pinned(folder / DESIGN, Design),
-        protocols={
-            arm: read_pinned(folder / "protocols" / name, Protocol)
-            for arm, name in contents.protocols.items()
-        },
-        plan_file=folder / contents.plan if contents.plan else None,
+        contents=contents,
     )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from trialkit._canonical import write_durably
@@ -17,6 +18,7 @@ from trialkit.errors import (
     UnknownName,
     UsageError,
 )
+from trialkit.protocol.model import Protocol
 from trialkit.record.allocation import AllocationStore, Place
 from trialkit.record.chain import GENESIS, Event
 from trialkit.record.events import Record
@@ -91,10 +93,23 @@ class Study:
         self.watch = shared.watch
         self.keys = shared.keys
         self.allocation = shared.allocation
-        self.design = shared.design
-        self.protocols = shared.protocols
-        self.plan_file = shared.plan_file
         self.actor = actor
+
+    @cached_property
+    def design(self) -> Design:
+        """Arms, visits, diaries, randomisation, instruments."""
+        return self._shared.design
+
+    @cached_property
+    def protocols(self) -> dict[str, Protocol]:
+        """The protocols by ARMCD; empty in an imported study."""
+        return self._shared.protocols
+
+    @property
+    def plan_file(self) -> Path | None:
+        """The file of the analysis plan."""
+        plan = self._shared.contents.plan
+        return self.folder / plan if plan else None
 
     @property
     def role(self) -> str:

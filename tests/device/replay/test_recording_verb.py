@@ -5,7 +5,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from trialkit.cli import app
+from trialkit.cli.whole import app
 
 MAPPING = """
 schema: trialkit.recording/1

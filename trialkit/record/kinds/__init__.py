@@ -206,6 +206,7 @@ __all__ = [
     "UserUnlocked",
     "VisitHeld",
     "VisitMissed",
+    "build_validators",
     "classify",
     "main_class",
 ]
@@ -291,3 +292,9 @@ KINDS: dict[str, type[Payload]] = {
         DataLockLifted,
     )
 }
+
+
+def build_validators() -> None:
+    """Build the validators of all payloads, so that no append waits for its first."""
+    for model in KINDS.values():
+        model.model_rebuild()

@@ -10,7 +10,11 @@ Scalar = str | int | float | bool | None
 
 
 class Payload(BaseModel):
-    """Base of all payloads; ``kind`` is the stable name in the record."""
+    """Base of all payloads; ``kind`` is the stable name in the record.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    Validators are built when a record is opened for writing: see
+    `trialkit.record.kinds.build_validators`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
     kind: ClassVar[str]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from trialkit.record.kinds import Dose, Scalar
+from trialkit.record.kinds import Scalar
 from trialkit.record.state.conduct import AdverseEventState, DiaryState
 
 Items = dict[str, float | int | str | None]
@@ -64,7 +64,8 @@ class SessionState:
     """One session; `status` is ``open`` until it is closed, then as in `SessionClosed`.
 
     ``conventional`` and ``missed`` are the statuses of sessions without the device. `device` is
-    what the device said of itself, `conformance` the newest record of its check.
+    what the device said of itself, `conformance` the newest record of its check, `dose` what was
+    delivered, with the fields of `trialkit.record.kinds.Dose`.
     """
 
     session: str
@@ -77,7 +78,7 @@ class SessionState:
     opened_seq: int | None = None
     closed_seq: int | None = None
     sealed: bool = False
-    dose: Dose | None = None
+    dose: dict[str, float | None] | None = None
     code: str | None = None
     opened_at: str = ""
     device: dict[str, Scalar] | None = None

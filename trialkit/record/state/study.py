@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from trialkit.record.chain import GENESIS, Event
-from trialkit.record.kinds import AccountsRequired, Dose, PlanLocked, TimeSource
+from trialkit.record.kinds import AccountsRequired, PlanLocked, TimeSource
 from trialkit.record.signed import SignedState, things_of
 from trialkit.record.state import chains, conduct
 from trialkit.record.state.accounts import HANDLERS, DataLock
@@ -249,7 +249,7 @@ class StudyState:
     def _session_closed(self, event: Event, p: dict[str, Any]) -> None:
         session = self.sessions[p["session"]]
         session.status, session.closed_seq = p["status"], event.seq
-        session.dose, session.code = Dose.model_validate(p["dose"]), p["code"]
+        session.dose, session.code = p["dose"], p["code"]
 
     def _conventional(self, event: Event, p: dict[str, Any]) -> None:
         done = SessionState(
@@ -260,7 +260,7 @@ class StudyState:
             "conventional",
             protocol=p["protocol"],
             closed_seq=event.seq,
-            dose=Dose.model_validate(p["dose"]),
+            dose=p["dose"],
         )
         self._session(event, done)
 
