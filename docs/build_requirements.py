@@ -143,7 +143,7 @@ REQUIREMENTS: dict[str, Requirement] = {
         "No blinded role gets an arm: by no verb, export, message, file name, order, size or time.",
         "ICH E6(R3) 4.1.3",
         "What the software shows; whoever may read the study's folder or database reads all of it. "
-        "While a session on the device is open, a data manager who freezes or locks data is told.",
+        "While a session on the device is open, somewhere in the study, all data cannot be locked.",
     ),
     "R22": Requirement(
         "Locked data are changed only after two people unlocked them with a reason; the report "

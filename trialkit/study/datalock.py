@@ -1,7 +1,8 @@
 """Freezes and locks of the data: at the end of a trial nothing is entered any more.
 
-A freeze leaves queries open and refuses entries and corrections; a lock is for all data, and
-takes two people and their reasons to undo. `trialkit.study.holds` says what both hold back.
+A freeze leaves queries open and refuses entries and corrections; a session that is open goes on
+to its end. A lock is for all data, waits for open sessions, and takes two people and their reasons
+to undo. `trialkit.study.holds` says what both hold back.
 """
 
 from __future__ import annotations
@@ -36,13 +37,10 @@ def freeze(
         If there is no such participant or visit.
     Duplicate
         If it is frozen already.
-    OutOfOrder
-        If a session of it is open.
     """
     _known(study, usubjid, visit)
     if (usubjid, visit) in study.state.frozen:
         raise Duplicate(f"{scope_text(usubjid, visit)}: frozen already.", remedy="Nothing to do.")
-    _no_open_session(study, usubjid, visit)
     return study.append(DataFrozen(visit=visit), subject=usubjid, reason=reason)
 
 
@@ -90,7 +88,10 @@ def lock_data(study: Study, *, reason: str) -> Event:
     study.check_whole()
     if (lock := study.state.data_lock) is not None:
         raise Duplicate(f"the data are locked since {lock.at[:10]}.", remedy="Nothing to do.")
-    _no_open_session(study, None, None)
+    if study.state.open_sessions:  # which one, not everybody who locks may know
+        raise OutOfOrder(
+            "a session is open.", remedy="Have it closed, or recovered with `trialkit recover`."
+        )
     event = study.append(DataLockSet(upto=study.state.seq), reason=reason)
     sign_head(study)
     return event
@@ -158,13 +159,3 @@ def _known(study: Study, usubjid: str | None, visit: str | None) -> None:
         study.participant(usubjid)
     if visit is not None:
         study.design.visit(visit)
-
-
-def _no_open_session(study: Study, usubjid: str | None, visit: str | None) -> None:
-    if visit is not None:
-        return
-    for session in study.state.open_sessions:
-        if usubjid in (None, session.usubjid):
-            raise OutOfOrder(
-                f"session {session.session} is open.", remedy="Close it first, or recover it."
-            )

@@ -84,7 +84,9 @@ def kept_elsewhere(
 def locked_for(state: StudyState, payload: Payload, subject: str | None) -> tuple[str, str] | None:
     """Return why data may not be entered now and what to do, or None where they may.
 
-    Reports of adverse events are never held back: their clock runs on after the lock.
+    Reports of adverse events are never held back: their clock runs on after the lock. A session
+    that is open when data are frozen runs to its end: were the freeze refused, whoever freezes
+    would learn who trains on the device.
     """
     if not enters_data(payload.kind) or payload.kind in SAFETY:
         return None
@@ -94,6 +96,9 @@ def locked_for(state: StudyState, payload: Payload, subject: str | None) -> tupl
             f"the data are locked since {lock.at[:10]} by {lock.by} ({lock.reason}).",
             "Unlocking takes two people: `trialkit unlock-data --request`, then `--approve`.",
         )
+    session = state.sessions.get(getattr(payload, "session", None) or "")
+    if session is not None and session.status == "open":
+        return None
     visit = getattr(payload, "visit", None)
     for scope in ((None, None), (subject, None), (None, visit), (subject, visit)):
         if scope in state.frozen:
