@@ -83,10 +83,10 @@ REQUIREMENTS: dict[str, Requirement] = {
     "R10": Requirement(
         "A session says on which device it was: model, serial number, firmware and date of "
         "calibration, and its newest conformance record; a study lists its devices and their "
-        "sessions; a driver that is not installed is refused.",
+        "sessions. Refused are a driver that is not installed, a device that does not say what it "
+        "is, and one in which people walk on which the whole conformance kit has not passed.",
         "21 CFR 11.10(h)",
-        "Any device whose driver is installed, and whose limits suffice, is taken, also one "
-        "without a conformance record. Of the calibration there is the date and no certificate.",
+        "Of the calibration there is the date and no certificate.",
     ),
     "R11": Requirement(
         "A signature shows printed name, time in UTC and meaning: on the screen, in the report "

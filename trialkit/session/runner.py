@@ -26,6 +26,7 @@ from trialkit.record.kinds import (
     Timing,
 )
 from trialkit.session import words as w
+from trialkit.session.checked import newest_check, require_checked
 from trialkit.session.deviations import find_deviations, reached
 from trialkit.session.dose import delivered
 from trialkit.session.lateness import Lateness
@@ -46,7 +47,6 @@ _STRIDE_S = 120.0
 _REST_S = 8.0
 _YIELD_S = 0.005
 _URGENT = (w.StopDevice, w.HoldDevice)
-_SAME_DEVICE = ("vendor", "model", "serial", "firmware")
 _OFF = frozenset({DeviceState.DISCONNECTED, DeviceState.DISARMED}) | FAILED
 
 
@@ -158,6 +158,7 @@ def run_session(
     link = open_link(device, options, study.clock, in_process=rate == "stride")
     try:
         require_capable(prepared.protocol, link.capability)
+        require_checked(study, link.capability)
         if problems := link.preflight():
             raise DeviceFaulted(
                 f"the device is not ready: {'; '.join(problems)}.", remedy="Clear these first."
@@ -221,7 +222,7 @@ class _Run:
     def _run(self, number: int, day: int, reason: str | None) -> SessionOutcome:
         folder = self._study.folder / "telemetry" / self._session
         make_folder(folder)
-        conformance = self._conformance()
+        conformance = newest_check(self._study, self._link.capability)
         with self._study.batch():
             require_still(self._study, self._usubjid, number, self._prepared.protocol)
             self._open(number, day, reason, conformance)
@@ -270,18 +271,6 @@ class _Run:
                 ),
                 reason,
             )
-
-    def _conformance(self) -> str | None:
-        """Return the hash of the newest conformance record of this device, where there is one."""
-        if not self._study.state.counts["device.checked"]:
-            return None
-        own = self._link.capability.identity()
-        found = None
-        for event in self._study.record.read(kinds=["device.checked"]):
-            device = event.payload.get("device")
-            if isinstance(device, dict) and all(device.get(k) == own[k] for k in _SAME_DEVICE):
-                found = event.hash
-        return found
 
     def _close(self, recorder: Recorder, number: int, day: int) -> SessionOutcome:
         status = self._state.phase
