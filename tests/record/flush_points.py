@@ -206,10 +206,11 @@ class Trial:
         self.seq = 0
 
     def interrupt(self, first: int, end: int) -> None:
-        """Interrupt the steps from `first` on, before `end`."""
+        """Interrupt the steps from `first` on, before `end`; those before are taken once."""
+        take(self.place.template / "study", 0, first)
         following, case = dict.fromkeys(range(first, end), 0), self.place.copy()
         while following and len(self.wrong) < 5:
-            take(case, 0, min(following))
+            take(case, first, min(following))
             for at in range(min(following), end):
                 if at not in following:
                     take(case, at, at + 1)

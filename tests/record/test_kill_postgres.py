@@ -31,6 +31,7 @@ traced = pytest.mark.skipif(not tracing.works(), reason="no process may be trace
 
 
 @traced
+@pytest.mark.requirement("R18")
 @pytest.mark.slow(seconds=30)
 @pytest.mark.parametrize(
     ("first", "end", "minimised"),
@@ -57,6 +58,7 @@ def test_killed_after_every_message(
 
 
 @traced
+@pytest.mark.requirement("R18")
 @pytest.mark.slow(seconds=30)
 def test_killed_while_the_study_is_made(tmp_path: Path, postgres: Server) -> None:
     calls = ["MESSAGES", "WRITES"]
@@ -91,6 +93,7 @@ def writer(folder: Path, site: str) -> subprocess.Popen[str]:
     return child
 
 
+@pytest.mark.requirement("R18")
 @pytest.mark.slow(seconds=10)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_two_processes_write_and_one_is_killed(
@@ -179,6 +182,7 @@ def own_server(postgres: Server) -> Iterator[Server]:
             server.stop("immediate")
 
 
+@pytest.mark.requirement("R18")
 def test_the_same_open_study_goes_on_after_its_server_was_killed(
     tmp_path: Path, own_server: Server
 ) -> None:
@@ -217,6 +221,7 @@ def kill_in_a_batch(study: Study, usubjid: str, server: Server) -> None:
         consent(study, usubjid, version="3")
 
 
+@pytest.mark.requirement("R18")
 def test_a_backend_that_is_killed(tmp_path: Path, own_server: Server) -> None:
     """SIGKILL of one process of the server: it takes all connections back, and recovers."""
     folder = conduct_steps.make(tmp_path, database=own_server.database())
@@ -233,6 +238,7 @@ def test_a_backend_that_is_killed(tmp_path: Path, own_server: Server) -> None:
         assert study.status().chain_ok
 
 
+@pytest.mark.requirement("R18")
 def test_an_allocation_whose_server_was_killed(tmp_path: Path, own_server: Server) -> None:
     """It has a connection of its own, so that the record's learns only then that it is gone."""
     folder = conduct_steps.make(tmp_path, database=own_server.database())

@@ -83,6 +83,7 @@ def test_what_a_kill_leaves_half_written_apart_is_taken_back(
     assert len(AllocationStore(tmp_path).ensure("all", 1, **scheme)) == 1
 
 
+@pytest.mark.requirement("R18")
 @pytest.mark.slow(seconds=50)
 @pytest.mark.parametrize("minimised", [False, True])
 def test_killed_before_and_after_every_sync(folder: Path, minimised: bool) -> None:
@@ -90,6 +91,7 @@ def test_killed_before_and_after_every_sync(folder: Path, minimised: bool) -> No
     assert sum(found["kills"].values()) == 2 * sum(found["points"].values()) >= 120
 
 
+@pytest.mark.requirement("R18")
 @pytest.mark.slow(seconds=60)
 @pytest.mark.parametrize("minimised", [False, True])
 def test_every_step_killed_after_every_write(folder: Path, minimised: bool) -> None:
@@ -98,6 +100,7 @@ def test_every_step_killed_after_every_write(folder: Path, minimised: bool) -> N
     assert {"after pwrite64", "after fdatasync"} <= set(found["kills"])
 
 
+@pytest.mark.requirement("R18")
 @pytest.mark.slow(seconds=10)
 def test_killed_while_the_study_is_made(folder: Path) -> None:
     found = killed(folder, plan="creation", calls=["SYNCS"])
