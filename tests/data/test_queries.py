@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from small_study import make_study
 
 from data_schemas.terminology import REMEDIES
 from trialkit.data import check_frames, collect, derive, queries
@@ -34,6 +36,21 @@ def test_gaps_of_a_diary_are_queries(read_only: Study) -> None:
     assert found["row"].tolist() == ["CESEQ=5", "CESEQ=1"]
     assert found["value"].tolist() == ["40", "5"]
     assert all("Call the participant" in remedy for remedy in found["remedy"])
+
+
+def test_a_person_of_a_site_sees_its_queries_only(trial: Study) -> None:
+    every = queries(trial)
+    sites = {trial.participant(usubjid).site for usubjid in every["usubjid"]}
+    assert len(sites) == 1
+    for site, n in ((sites.pop(), len(every)), ("99", 0)):
+        trial.add_user(f"of{site}", role="coordinator", sites=[site])
+        found = queries(trial.as_user(f"of{site}"))
+        assert (list(found), len(found)) == (COLUMNS, n)
+
+
+def test_a_study_without_anybody_has_no_queries(tmp_path: Path) -> None:
+    found = queries(make_study(tmp_path))
+    assert (list(found), len(found)) == (COLUMNS, 0)
 
 
 Change = Callable[[dict[str, pd.DataFrame]], Any]

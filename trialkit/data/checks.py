@@ -16,7 +16,7 @@ from trialkit.data.collect import collect
 from trialkit.data.derive import derive
 from trialkit.data.terms import Frames, basic_frames, diary_frames, study_terms
 from trialkit.study import Design, Study
-from trialkit.study.guards import require_reader
+from trialkit.study.guards import require_reader, sees_site
 
 COLUMNS = ["domain", "row", "usubjid", "column", "check", "value", "remedy"]
 _KEYS = ("VISIT", "AVISIT", "PARAMCD", "QNAM", "EVSEQ")
@@ -28,7 +28,8 @@ def queries(study: Study) -> pd.DataFrame:
     Parameters
     ----------
     study : Study
-        Whoever may see allocations also sees queries about sessions.
+        Whoever may see allocations also sees queries about sessions; a person with sites of
+        their own sees those of their participants.
 
     Returns
     -------
@@ -43,7 +44,9 @@ def queries(study: Study) -> pd.DataFrame:
     """
     require_reader(study, "queries")
     sdtm = collect(study, mask=not study.may("see_allocation"))
-    return check_frames(sdtm, derive(sdtm, study.design, study.protocols), study.design)
+    found = check_frames(sdtm, derive(sdtm, study.design, study.protocols), study.design)
+    mine = found["usubjid"].map(lambda usubjid: sees_site(study, usubjid)).astype(bool)
+    return found[mine].reset_index(drop=True)
 
 
 def query_findings(study: Study) -> list[dict[str, Any]]:
