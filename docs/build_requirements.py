@@ -3,12 +3,14 @@
 A test that would fail without what a requirement says carries ``@pytest.mark.requirement("R01")``.
 ``make requirements`` runs the marked tests and writes the page; with ``--fast`` only those that are
 not slow, and with ``--no-run``, as in ``make docs``, none: the page keeps the results that it has.
+``--results FILE`` takes them from the JUnit file of a run of the suite (pytest's ``--junitxml``).
 A test fails while a requirement has no test, a mark names none, or the page lists other tests than
 are marked.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import functools
 import re
@@ -263,10 +265,20 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     import trialkit
 
+    parser = argparse.ArgumentParser(description="Write the page of requirements.")
+    parser.add_argument("--no-run", action="store_true", help="keep the results of the page")
+    parser.add_argument("--fast", action="store_true", help="slow tests keep their last result")
+    parser.add_argument(
+        "--results", action="append", type=Path, metavar="FILE", help="JUnit file of a run"
+    )
+    given = parser.parse_args()
     ran, results = kept()
-    if "--no-run" not in sys.argv:
-        fast = "--fast" in sys.argv  # the slow ones keep their last result
-        results = results | run("requirement and not slow") if fast else run()
+    if not given.no_run:
+        if given.results:
+            for file in given.results:
+                results = results | results_of(file)
+        else:
+            results = results | run("requirement and not slow") if given.fast else run()
         ran = f"Last run: {datetime.now(UTC):%Y-%m-%d} UTC, trialkit {trialkit.__version__}."
     PAGE.write_text(page(ran, results), encoding="utf-8")
     sys.stdout.write(f"{PAGE.name}\n")

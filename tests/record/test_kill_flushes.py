@@ -2,8 +2,8 @@
 
 The process of the server that serves the trial is killed before the call, and after it; and the
 whole server is stopped at once at the call. What the server writes at leisure, in checkpoints and
-in its other processes, is not interrupted at each call. The server recovers by itself or is started again;
-then the study is looked at and goes on, as in `test_kill_postgres`.
+in its other processes, is not interrupted at each call. The server recovers by itself or is
+started again; then the study is looked at and goes on, as in `test_kill_postgres`.
 """
 
 from __future__ import annotations
