@@ -30,6 +30,7 @@ ENTRY = ("single", "first", "differs", "agreed", "adjudicated")
 FLAG = ("IMPLAUSIBLE",)
 DISPOSITION = (
     "INFORMED CONSENT OBTAINED",
+    "ELIGIBILITY CRITERIA MET",
     "SCREEN FAILURE",
     "RANDOMIZED",
     "TREATMENT DISCONTINUED",

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from eligible import find_eligible
+
 from trialkit._canonical import sha256_file
 from trialkit._clock import SimulatedClock
 from trialkit._content import content_folder
@@ -116,6 +118,7 @@ def _people(study: Study) -> list[str]:
             assess(study.as_user("asta"), who, visit=visit, instrument="10MWT",
                    items={**walk, "C1_S": 14.0 + i + (day > 0) * (i % 3)})  # fmt: skip
             if visit == "BL":
+                find_eligible(study, who)
                 randomise(study, who)
         people.append(who)
     return people

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from eligible import find_eligible
+
 from trialkit import participants
 from trialkit._clock import SimulatedClock
 from trialkit._content import find_content
@@ -87,5 +89,6 @@ def person(study: Study, site: str, seconds: float) -> str:
     participants.hold_visit(cora, who, "BL", day=-3)
     participants.assess(asa, who, visit="BL", instrument="10MWT", items=walk(seconds))
     participants.assess(asa, who, visit="BL", instrument="ABC", items=ABC)
+    find_eligible(cora, who)
     participants.randomise(cora, who)
     return who

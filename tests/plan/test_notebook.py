@@ -9,6 +9,7 @@ import nbclient
 import nbformat
 import numpy as np
 import pytest
+from eligible import find_eligible
 
 from trialkit import analyse, build_snapshot
 from trialkit._clock import SimulatedClock
@@ -41,6 +42,7 @@ def fill(study: Study) -> None:
             consent(study, who, version="1.0")
             hold_visit(study, who, "BL", day=0)
             measure(who, "BL", rng.uniform(18, 32), int(rng.integers(40, 80)))
+            find_eligible(study, who)
             randomise(study, who)
             everybody.append((who, rng.uniform(14, 28)))
         start = study.clock.now()

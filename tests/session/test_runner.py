@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from eligible import find_eligible
 
 from data_schemas.telemetry import MOTION, STRIDE
 from device_interface.link import DeviceLink
@@ -318,6 +319,7 @@ def test_the_conventional_arm_is_not_for_the_device(tmp_path: Path) -> None:
         hold_visit(study, usubjid, "BL", day=0)
         items = {"TIMED_M": 6.0, "C1_S": 12.0, "C2_S": 12.0, "F1_S": 9.0, "F2_S": 9.0}
         assess(study.as_user("rater"), usubjid, visit="BL", instrument="10MWT", items=items)
+        find_eligible(study, usubjid)
         randomise(study, usubjid)
         if study.arm_of(usubjid) == "CONVENTIONAL":
             refused += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -33,26 +34,57 @@ def eligible(
     usubjid: Who,
     study: StudyOption,
     answers: Annotated[
-        list[str],
-        typer.Option("--answer", help="CRITERION=yes or CRITERION=no; one for each criterion."),
-    ],
+        list[str] | None,
+        typer.Option(
+            "--answer", help="CRITERION=yes or CRITERION=no; several with commas, each once."
+        ),
+    ] = None,
     user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Confirm that a person is eligible, with the answer to each criterion of the protocol."""
+    """Confirm that a person is eligible, with the answer to each criterion of the protocol.
+
+    Without an answer the criteria are listed, with what the record knows.
+    """
     from trialkit import participants
     from trialkit.study import Study
 
     given: dict[str, bool] = {}
-    for text in answers:
-        name, equals, value = text.partition("=")
+    for text in (part for answer in answers or () for part in answer.split(",")):
+        name, equals, value = text.strip().partition("=")
         if not equals or value not in ("yes", "no") or name in given:
             raise UsageError(f"--answer {text}.", remedy="Write CRITERION=yes or no, each once.")
         given[name] = value == "yes"
+    if not given:
+        _show_criteria(study, user, usubjid, as_json)
+        return
     with Study.open(study, actor=user) as opened:
         event = participants.confirm_eligibility(opened, usubjid, given)
     data = {"seq": event.seq, "subject": usubjid, "payload": event.payload}
     emit(data, f"{usubjid} is eligible (event {event.seq})", as_json=as_json)
+
+
+def _show_criteria(study: Path, user: str | None, usubjid: str, as_json: bool) -> None:
+    from trialkit import participants
+    from trialkit.study import Study
+
+    with Study.open(study, actor=user, write=False) as opened:
+        questions = participants.criteria_for(opened, usubjid)
+    rows = [
+        {
+            **q.criterion.model_dump(include={"id", "kind", "text", "minimum", "maximum"}),
+            "from": q.criterion.attribute or q.criterion.paramcd,
+            "value": q.value,
+            "answer": q.answer,
+        }
+        for q in questions
+    ]
+    lines = [
+        f"{q.criterion.id:<10}{q.criterion.kind:<11}{q.criterion.text}"
+        + ("" if q.value is None else f"  [{q.value:g}: {'yes' if q.answer else 'no'}]")
+        for q in questions
+    ]
+    emit({"criteria": rows}, "\n".join(lines) or "the protocol lists no criteria", as_json=as_json)
 
 
 def request(

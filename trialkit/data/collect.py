@@ -80,6 +80,7 @@ class _Collector:
             k.StudyCreated,
             k.ParticipantEnrolled,
             k.ParticipantConsented,
+            k.ParticipantEligible,
             k.ParticipantExcluded,
             k.ParticipantRandomised,
             k.AllocationRevealed,
@@ -125,6 +126,7 @@ class _Collector:
             k.StudyCreated: self._created,
             k.ParticipantEnrolled: self._enrolled,
             k.ParticipantConsented: self._consented,
+            k.ParticipantEligible: self._eligible,
             k.ParticipantExcluded: self._excluded,
             k.ParticipantRandomised: self._randomised,
             k.AllocationRevealed: lambda _, p: self._arms.update(p.arms),
@@ -210,6 +212,11 @@ class _Collector:
         self._people[str(event.subject)]["RFICDTC"] = event.at[:10]
         self._milestone(
             event, "INFORMED CONSENT OBTAINED", payload.version, math.nan, "PROTOCOL MILESTONE"
+        )
+
+    def _eligible(self, event: Event, payload: k.ParticipantEligible) -> None:
+        self._milestone(
+            event, "ELIGIBILITY CRITERIA MET", payload.version, math.nan, "PROTOCOL MILESTONE"
         )
 
     def _excluded(self, event: Event, payload: k.ParticipantExcluded) -> None:

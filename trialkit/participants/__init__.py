@@ -31,7 +31,7 @@ from trialkit.participants.diaries import (
     return_name,
     summarise_diary,
 )
-from trialkit.participants.eligibility import confirm_eligibility
+from trialkit.participants.eligibility import Question, confirm_eligibility, criteria_for
 from trialkit.participants.enrolment import (
     consent,
     discontinue_training,
@@ -65,6 +65,7 @@ __all__ = [
     "AllocationCheck",
     "DiarySummary",
     "QueryRow",
+    "Question",
     "Randomised",
     "Told",
     "acknowledge_deviation",
@@ -80,6 +81,7 @@ __all__ = [
     "consent",
     "correct",
     "correct_diary",
+    "criteria_for",
     "discontinue_training",
     "enrol",
     "exclude",

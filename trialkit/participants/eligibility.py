@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from trialkit._canonical import sha256_json
 from trialkit.errors import Duplicate, OutOfOrder, OutOfRange, UsageError
-from trialkit.protocol.model import Eligibility
+from trialkit.protocol.model import Criterion, Eligibility
 from trialkit.record.chain import Event
 from trialkit.record.kinds import ParticipantEligible
 from trialkit.record.state import ParticipantState
@@ -32,7 +33,8 @@ def confirm_eligibility(study: Study, usubjid: str, answers: Mapping[str, bool])
     UsageError
         If a criterion has no answer, or there is no such criterion.
     OutOfRange
-        If the person is not eligible; nothing is recorded.
+        If the person is not eligible, or an answer is not what the value in the record gives;
+        nothing is recorded.
     Duplicate
         If that is recorded.
     """
@@ -49,6 +51,7 @@ def confirm_eligibility(study: Study, usubjid: str, answers: Mapping[str, bool])
             remedy="Nothing to do.",
         )
     _complete(asked, answers)
+    _agree(_questions(study, who), answers)
     failed = [c for c in asked.criteria if answers[c.id] != (c.kind == "inclusion")]
     if failed:
         raise OutOfRange(
@@ -61,7 +64,7 @@ def confirm_eligibility(study: Study, usubjid: str, answers: Mapping[str, bool])
     return study.append(
         ParticipantEligible(
             version=asked.version,
-            criteria=sha256_json(asked.model_dump(mode="json")),
+            criteria=sha256_json(asked.model_dump(mode="json", exclude_defaults=True)),
             answers={c.id: answers[c.id] for c in asked.criteria},
         ),
         subject=usubjid,
@@ -76,6 +79,66 @@ def _complete(asked: Eligibility, answers: Mapping[str, bool]) -> None:
         what = f"no answer to {', '.join(missing)}" if missing else f"no criterion {unknown[0]}"
         raise UsageError(
             f"{what}.", remedy=f"Answer each of {', '.join(known)} once with yes or no."
+        )
+
+
+@dataclass(frozen=True)
+class Question:
+    """A criterion as it is asked of one person.
+
+    `value` is the value in the record that the criterion bounds, in its unit, and `answer` the
+    one that follows from it; both None where there is none, so that a person answers.
+    """
+
+    criterion: Criterion
+    value: float | None
+    answer: bool | None
+
+
+def criteria_for(study: Study, usubjid: str) -> list[Question]:
+    """Return what is asked of a person before randomisation, with what the record knows.
+
+    Returns
+    -------
+    list of Question
+        In the order of the protocol; empty where it lists no criteria.
+
+    Raises
+    ------
+    NotPermitted
+        Unless the person may confirm eligibility there.
+    """
+    study.require("confirm_eligibility", command="criteria_for", subject=usubjid)
+    return _questions(study, study.participant(usubjid))
+
+
+def _questions(study: Study, who: ParticipantState) -> list[Question]:
+    asked = study.design.eligibility
+    values = [(c, _known(study, who, c)) for c in (asked.criteria if asked is not None else ())]
+    return [Question(c, v, None if v is None else c.holds(v)) for c, v in values]
+
+
+def _known(study: Study, who: ParticipantState, criterion: Criterion) -> float | None:
+    """Value in the record that a criterion bounds, in its unit."""
+    if criterion.paramcd is not None:
+        return who.score(criterion.paramcd, study.design.baseline_visits)
+    value = who.attributes.get(criterion.attribute or "")
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _agree(questions: list[Question], answers: Mapping[str, bool]) -> None:
+    """Refuse an answer that the value in the record contradicts."""
+    wrong = {
+        q.criterion.id: f"{q.criterion.id} is answered {'no' if q.answer else 'yes'}, and "
+        f"{q.criterion.attribute or q.criterion.paramcd} is {q.value:g}"
+        for q in questions
+        if q.answer is not None and q.answer != answers[q.criterion.id]
+    }
+    if wrong:
+        raise OutOfRange(
+            f"{'; '.join(wrong.values())}.",
+            remedy="Answer as the value says, or correct the value first.",
+            criteria=list(wrong),
         )
 
 

@@ -1,4 +1,4 @@
-"""Checks of how a trial allocates: blocks, minimisation, and who is eligible."""
+"""Checks of how a trial allocates: blocks and minimisation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from fractions import Fraction
 
 from trialkit._yaml import Document
-from trialkit.protocol.model import Criterion, Minimisation, Randomisation
+from trialkit.protocol.model import Minimisation, Randomisation
 
 _AT = ("trial", "randomisation")
 
@@ -58,17 +58,3 @@ def check_minimisation(document: Document, plan: Randomisation) -> None:
             f"a coin of {chosen.probability:g} balances no better than chance ({chance}).",
             "Use 0.7 to 0.9.",
         )
-
-
-def check_eligibility(document: Document) -> None:
-    """Add a fault for each criterion whose id is given to another one too."""
-    at = ("trial", "eligibility", "criteria")
-    seen: set[str] = set()
-    for index, criterion in document.parts(Criterion, *at):
-        if criterion.id in seen:
-            document.add(
-                (*at, index, "id"),
-                f"{criterion.id} is given to two criteria.",
-                "Give each criterion its own id.",
-            )
-        seen.add(criterion.id)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from trialkit._yaml import Document
-from trialkit.protocol.check_allocation import check_blocks, check_eligibility, check_minimisation
+from trialkit.protocol.check_allocation import check_blocks, check_minimisation
+from trialkit.protocol.check_eligibility import check_eligibility
 from trialkit.protocol.forms import Form
 from trialkit.protocol.model import Arm, Diary, Randomisation, Stratum, Visit
 
@@ -20,7 +21,7 @@ def check_shared(document: Document, instruments: Mapping[str, Form]) -> None:
     _check_arms(document, arms)
     if document.whole("trial", "arms"):
         _check_randomisation(document, randomisation, len(arms))
-    check_eligibility(document)
+    check_eligibility(document, visits, instruments)
     for index, stratum in document.parts(Stratum, "trial", "randomisation", "strata"):
         at = ("trial", "randomisation", "strata", index)
         _check_stratum(document, at, stratum, visits, instruments)

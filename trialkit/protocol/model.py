@@ -100,11 +100,29 @@ class Randomisation(Part):
 
 
 class Criterion(Part):
-    """A question about a person; an inclusion needs the answer yes, an exclusion no."""
+    """A question about a person; an inclusion needs the answer yes, an exclusion no.
+
+    With `minimum` or `maximum`, both included, the answer must be yes where the value is inside
+    and no where it is not: the value of the enrolment attribute `attribute`, or the baseline
+    score `paramcd`, in its unit. Where the record has no such value, a person's answer counts.
+    ``verified: false`` until a clinician at the site has confirmed the criterion.
+    """
 
     id: Code
     kind: Literal["inclusion", "exclusion"]
     text: str
+    attribute: str | None = None
+    paramcd: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    verified: bool = False
+    source: str = ""
+
+    def holds(self, value: float) -> bool:
+        """Return whether `value` lies between `minimum` and `maximum`."""
+        return (self.minimum is None or value >= self.minimum) and (
+            self.maximum is None or value <= self.maximum
+        )
 
 
 class Eligibility(Part):

@@ -11,12 +11,14 @@ from trialkit.protocol.signs import AROUND
 def notices(protocol: Protocol) -> list[Finding]:
     """Return the notices of a sound protocol.
 
-    Stop rules that no clinician of the site has confirmed, reporting hours that no sponsor has,
+    Stop rules and criteria that no clinician of the site has confirmed, arms that are drawn
+    without any criteria, reporting hours that no sponsor has confirmed,
     numbers of a scheme outside their usual range, and planned minutes of donning or doffing, or
     people for it, whose actual number nobody enters.
     """
     return [
         *unverified(protocol),
+        *_criteria(protocol),
         *_clocks(protocol),
         *_unusual(protocol),
         *_unentered(protocol),
@@ -33,6 +35,31 @@ def unverified(protocol: Protocol) -> list[Finding]:
         Finding(
             "stop_rules",
             f"{len(ids)} of {len(protocol.stop_rules)} stop rules are not verified: {shown}.",
+            "A clinician of the site confirms each: verified: true, with its source.",
+        )
+    ]
+
+
+def _criteria(protocol: Protocol) -> list[Finding]:
+    asked = protocol.trial.eligibility
+    if asked is None:
+        if protocol.trial.randomisation is None:
+            return []
+        return [
+            Finding(
+                "trial.eligibility",
+                "arms are drawn, and who may have one is not said.",
+                "List inclusion and exclusion criteria in trial.eligibility.",
+            )
+        ]
+    ids = [criterion.id for criterion in asked.criteria if not criterion.verified]
+    if not ids:
+        return []
+    shown = f"{', '.join(ids[:6])}{' ...' if len(ids) > 6 else ''}"
+    return [
+        Finding(
+            "trial.eligibility",
+            f"{len(ids)} of {len(asked.criteria)} criteria are not verified: {shown}.",
             "A clinician of the site confirms each: verified: true, with its source.",
         )
     ]
