@@ -79,8 +79,9 @@ def _show_criteria(study: Path, user: str | None, usubjid: str, as_json: bool) -
         }
         for q in questions
     ]
+    width = max((len(q.criterion.id) for q in questions), default=0)
     lines = [
-        f"{q.criterion.id:<10}{q.criterion.kind:<11}{q.criterion.text}"
+        f"{q.criterion.id:<{width}}  {q.criterion.kind}  {q.criterion.text}"
         + ("" if q.value is None else f"  [{q.value:g}: {'yes' if q.answer else 'no'}]")
         for q in questions
     ]
