@@ -179,4 +179,4 @@ def test_a_range_whose_minutes_nobody_enters_is_a_notice(changed: Change) -> Non
 def test_staff_whose_number_nobody_enters_is_a_notice(changed: Change) -> None:
     found = notices(load_protocol(changed((", donning_staff]", "]"))))
     assert [n.where for n in found][3:] == ["staffing.donning_staff"]
-    assert found[2].message.startswith("2 people are asked for")
+    assert found[3].message.startswith("2 people are asked for")
