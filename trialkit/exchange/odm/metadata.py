@@ -1,4 +1,4 @@
-"""The design of a study as an ODM MetaDataVersion: events, forms, items, code lists, conditions.
+"""The design of a study as an ODM MetaDataVersion: criteria, events, forms, items, conditions.
 
 ODM 2.0 has no measurement units of its own: the unit of an item is the value of another item of
 the same group (``UnitsItemOID``), which is fixed here (``PreSpecifiedValue``). A condition says
@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 
 from trialkit._canonical import sha256_bytes
 from trialkit.exchange.foreign.contents import Group
+from trialkit.exchange.odm.criteria import criteria, criteria_conditions
 from trialkit.exchange.odm.xml import element, text_element, translated
 from trialkit.protocol.forms import Item
 from trialkit.protocol.forms.model import NUMERIC, choice_text
@@ -67,6 +68,7 @@ def metadata(version: Version, groups: list[Group], design: Design) -> Element:
         element(
             "Protocol",
             {},
+            criteria(design.eligibility),
             element("StudyEventGroupRef", {"StudyEventGroupOID": _EVENTS, "Mandatory": "Yes"}),
         ),
         element("StudyEventGroupDef", {"OID": _EVENTS, "Name": "Events"}, *refs),
@@ -75,6 +77,7 @@ def metadata(version: Version, groups: list[Group], design: Design) -> Element:
         *(part for group in groups for part in _items(group)),
         *(part for group in groups for part in _code_lists(group)),
         *(part for group in groups for part in _conditions(group)),
+        *criteria_conditions(design.eligibility),
     )
 
 
