@@ -132,13 +132,17 @@ class RecordExported(Payload):
 
 
 class ClockStepped(Payload):
-    """The wall clock went `by_s` seconds its own way since the last event of this process.
+    """The wall clock went `by_s` seconds its own way since the last event.
 
-    Times before and after are not comparable to better than that; `mono_ns` keeps the order.
+    `since` says of whom. ``process``: of this process, by its monotonic clock. ``record``: of
+    another one, before the first event of this process; the wall clock is then `by_s` seconds
+    behind that event, so that it was set back by so much at least, or is another machine's.
+    Times before and after are not comparable to better than that; `seq` keeps the order.
     """
 
     kind = "clock.stepped"
     by_s: float
+    since: Literal["process", "record"] = "process"
 
 
 class ClockSource(Payload):

@@ -25,6 +25,10 @@ from trialkit.record.state.people import (
     VisitState,
 )
 
+#: What a login or a refusal leaves, which nobody looks at the clock for.
+_OF_LOGIN = {"command.refused", "user.logged_in", "user.logged_out", "user.login_failed",
+             "user.locked", "user.unlocked", "user.password_set"}  # fmt: skip
+
 
 class StudyState:
     """The fold; `apply` takes the events in order."""
@@ -71,6 +75,7 @@ class StudyState:
         self.deviations: dict[str, DeviationState] = {}
         self.counts: Counter[str] = Counter()
         self.time_sources: dict[str, TimeSource] = {}  # by machine
+        self.watched_at = ""  # time of the last event before which the clock was looked at
 
     def rebuild(self, events: Iterable[Event]) -> None:
         """Start again from these events."""
@@ -82,6 +87,8 @@ class StudyState:
         """Take the next event into account."""
         self.seq, self.hash = event.seq, event.hash
         self.counts[event.kind] += 1
+        if event.kind not in _OF_LOGIN:
+            self.watched_at = event.at
         handler = self._HANDLERS.get(event.kind)
         if handler is not None:
             handler(self, event, event.payload)
