@@ -1,7 +1,7 @@
-"""The verbs of sites that work offline: ``sync site``, ``push``, ``serve``, ``take``, ``status``.
+"""The verbs of sites that work offline, and of home devices: ``sync site``, ``push`` ...
 
-How many events or sessions there are tells how sessions went, and so an arm: counts are shown
-only to whoever may see allocations.
+How many events or sessions there are tells how sessions went, and so an arm, and who has a home
+device is in the arm with the device: both are shown only to whoever may see allocations.
 """
 
 from __future__ import annotations
@@ -16,17 +16,21 @@ import typer
 from trialkit.cli._common import JsonOption, StudyOption, UserOption, emit, note
 
 if TYPE_CHECKING:
+    from trialkit.record.state import ChainState
     from trialkit.study.sync.push import Pushed
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to `app`."""
-    group = typer.Typer(no_args_is_help=True, help="Sites that work offline.")
+    group = typer.Typer(no_args_is_help=True, help="Sites that work offline, and home devices.")
     group.command("site")(site)
     group.command("push")(push)
     group.command("serve")(serve)
     group.command("take")(take)
     group.command("status")(status)
+    group.command("device")(device)
+    group.command("end")(end)
+    group.command("return")(take_back)
     app.add_typer(group, name="sync")
 
 
@@ -49,7 +53,7 @@ def site(
 
 
 def push(
-    folder: Annotated[Path, typer.Argument(help="The study folder of the site.")],
+    folder: Annotated[Path, typer.Argument(help="The study folder of the site or home device.")],
     to: Annotated[str, typer.Option("--to", help="https://HOST:PORT of the centre, or a folder.")],
     ca: Annotated[
         Path | None, typer.Option("--ca", help="Certificate of the centre's authority.")
@@ -67,6 +71,7 @@ def push(
 
     It needs no login. Only whoever may see allocations asks for counts.
     """
+    from trialkit.record.received import called
     from trialkit.study import Study
     from trialkit.study.sync.client import HttpCentre
     from trialkit.study.sync.drop import write_drop
@@ -80,7 +85,7 @@ def push(
         if "://" not in to:
             last = write_drop(source, Path(to))
             data: dict[str, Any] = {"site": source.site, "folder": to}
-            text = f"{to}: what site {source.site} has; take it up at the centre"
+            text = f"{to}: what {called(source.site)} has; take it up at the centre"
             emit(data | ({"last": last} if counts else {}), text, as_json=as_json)
             return
         with HttpCentre(to, folder, source.site, ca) as centre:
@@ -89,7 +94,9 @@ def push(
 
 def _show(done: Pushed, counts: bool, as_json: bool) -> None:
     data: dict[str, Any] = {"site": done.site, "broken_off": done.broken_off}
-    text = f"the centre has everything of site {done.site}"
+    from trialkit.record.received import called
+
+    text = f"the centre has everything of {called(done.site)}"
     if counts:
         data = asdict(done)
         text += (
@@ -128,7 +135,7 @@ def serve(
 
 
 def take(
-    drop: Annotated[Path, typer.Argument(help="The folder that a site wrote.")],
+    drop: Annotated[Path, typer.Argument(help="The folder that a site or home device wrote.")],
     study: StudyOption,
     user: UserOption = None,
     as_json: JsonOption = False,
@@ -143,34 +150,109 @@ def take(
 
 
 def status(study: StudyOption, user: UserOption = None, as_json: JsonOption = False) -> None:
-    """Show when the chain of each site was last received, and what was refused."""
+    """Show when each chain was last received, and what was refused.
+
+    Home devices are shown to whoever may see allocations.
+    """
     from trialkit.study import Study
 
     with Study.open(study, actor=user, write=False) as opened:
         if not opened.may("see_progress"):
             opened.require("sync", command="sync_status")
         counts = opened.may("see_allocation")
-        rows = []
-        for chain in opened.state.chains.values():
-            row: dict[str, Any] = {
-                "site": chain.site,
-                "received_at": chain.received_at or None,
-                "refused": len(chain.refused),
-                "hash": chain.hash,
-            }
-            if counts:
-                row |= {
-                    "events": chain.last,
-                    "sessions": len(chain.received),
-                    "missing": sorted(chain.sealed),
-                }
-            rows.append(row)
-    lines = []
-    for row in rows:
-        text = f"site {row['site']}: last received {row['received_at'] or 'never'}"
-        text += f", refused {row['refused']} times" if row["refused"] else ""
-        if counts:
-            text += f"; {row['events']} events, {row['sessions']} sessions"
-            text += f", {', '.join(row['missing'])} to come" if row["missing"] else ""
-        lines.append(text)
-    emit({"sites": rows}, "\n".join(lines) or "no site keeps its own chain", as_json=as_json)
+        chains = list(opened.state.chains.values())
+    sites = [chain for chain in chains if chain.usubjid is None]
+    devices = [chain for chain in chains if chain.usubjid is not None and counts]
+    data = {"sites": [_row(chain, counts) for chain in sites]}
+    if counts:
+        data["devices"] = [_row(chain, counts) for chain in devices]
+    lines = [_line(chain, counts) for chain in [*sites, *devices]]
+    emit(data, "\n".join(lines) or "no site keeps its own chain", as_json=as_json)
+
+
+def _row(chain: ChainState, counts: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "site": chain.site,
+        "received_at": chain.received_at or None,
+        "refused": len(chain.refused),
+        "hash": chain.hash,
+    }
+    if counts:
+        row |= {
+            "events": chain.last,
+            "sessions": len(chain.received),
+            "missing": sorted(chain.sealed),
+        }
+    if chain.usubjid is not None:
+        del row["site"]
+        row |= {"chain": chain.site, "participant": chain.usubjid}
+        row |= {"ended": chain.state.ended, "returned": chain.returned}
+    return row
+
+
+def _line(chain: ChainState, counts: bool) -> str:
+    text = f"{chain.called}: last received {chain.received_at or 'never'}"
+    text += f", refused {len(chain.refused)} times" if chain.refused else ""
+    if counts:
+        text += f"; {chain.last} events, {len(chain.received)} sessions"
+        text += f", {', '.join(sorted(chain.sealed))} to come" if chain.sealed else ""
+    if chain.usubjid is not None:
+        where = "taken back" if chain.returned else "ended" if chain.state.ended else "out"
+        text += f"; {chain.usubjid}, {where}"
+    return text
+
+
+def device(
+    study: StudyOption,
+    usubjid: Annotated[str, typer.Option("--participant", "-p", help="USUBJID.")],
+    out: Annotated[Path, typer.Option("--out", help="A new folder: the study of the device.")],
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the study folder of a home device; the participant's sessions are run there."""
+    from trialkit.study import Study
+    from trialkit.study.sync.device import hand_over_device
+
+    with Study.open(study, actor=user) as opened:
+        made = hand_over_device(opened, usubjid, out).payload
+    data = {k: made[k] for k in ("chain", "number", "genesis", "public_key")}
+    text = f"{out}: the study of home device {made['chain']}; put it there, and keep no copy"
+    emit({"folder": str(out), "participant": usubjid, **data}, text, as_json=as_json)
+
+
+def end(
+    folder: Annotated[Path, typer.Argument(help="The study folder of the home device.")],
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End the chain of a home device, before its last push; no session is run there after it."""
+    from trialkit.study import Study
+    from trialkit.study.sync.device import end_device
+
+    with Study.open(folder, actor=user) as opened:
+        ended = end_device(opened)
+        name = opened.state.site
+    data = {"chain": name, "last": ended.seq, "hash": ended.hash}
+    emit(data, f"home device {name} has ended: push it, then take it back", as_json=as_json)
+
+
+def take_back(
+    study: StudyOption,
+    usubjid: Annotated[str, typer.Option("--participant", "-p", help="USUBJID.")],
+    lost: Annotated[
+        str | None, typer.Option("--lost", help="Why the device, or what it holds, is lost.")
+    ] = None,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a home device back at the centre; the participant's sessions are run there again."""
+    from trialkit.study import Study
+    from trialkit.study.sync.device import take_back_device
+
+    with Study.open(study, actor=user) as opened:
+        event = take_back_device(opened, usubjid, lost=lost)
+    done = event.payload
+    text = f"home device {done['chain']} is taken back; sessions of {usubjid} are run here"
+    for what, said in (("missing", "telemetry of"), ("unfinished", "the end of")):
+        text += f"; {said} {', '.join(done[what])} was not received" if done[what] else ""
+    emit({"participant": usubjid, **done}, text, as_json=as_json)

@@ -34,6 +34,11 @@ _REFERRING = frozenset(
 )
 
 
+def called(chain: str) -> str:
+    """Return in words whose chain it is; only the names of home devices hold a hyphen."""
+    return f"home device {chain}" if "-" in chain else f"site {chain}"
+
+
 def parse(body: str) -> Event:
     """Return the event of a text, under its own number; its hash is that of the text.
 
@@ -133,10 +138,12 @@ class ChainsReceived:
             except (ValueError, KeyError, TypeError):
                 follows = False
             if not follows and not found:
-                found.append(f"chain of site {site}: event {last} does not follow the one before.")
+                found.append(
+                    f"chain of {called(site)}: event {last} does not follow the one before."
+                )
             before = digest
         said = (payload["last"], payload["hash"], payload["root"])
         if not found and said != (last, before, tree.root().hex()):
-            found.append(f"chain of site {site}: event {last} is not the one that was anchored.")
+            found.append(f"chain of {called(site)}: event {last} is not the one that was anchored.")
         self._chains[site] = last, before, tree
         return found

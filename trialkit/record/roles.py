@@ -172,6 +172,9 @@ NEEDED: dict[str, str] = {
     "data.imported": "import",
     "data.exported": "export_forms",
     "site.opened": "sync",
+    "device.handed": "session",
+    "device.returned": "session",
+    "chain.ended": "session",
     "chain.received": "sync",
     "session.received": "sync",
     "chain.refused": "sync",
@@ -227,10 +230,14 @@ NEEDED: dict[str, str] = {
 
 def enters_data(kind: str) -> bool:
     """Return True where events of `kind` are participants' data: what a data lock stops."""
+    if kind in _WHERE:
+        return False
     needed = NEEDED.get(kind)
     return needed in ENTRY or needed in ("confirm_eligibility", "import") or kind in _OPEN_DATA
 
 
+#: Where sessions are run, and nothing of them.
+_WHERE = frozenset({"device.handed", "device.returned", "chain.ended"})
 #: Data that anybody who takes part may enter.
 _OPEN_DATA = frozenset({"deviation.raised"})
 

@@ -19,6 +19,7 @@ from trialkit._canonical import sha256_file
 from trialkit._clock import RealClock
 from trialkit.errors import Duplicate, StorageRefused, TrialkitError, UnknownName
 from trialkit.record.allocation import FILE as ALLOCATION
+from trialkit.record.chain import Event
 from trialkit.record.events import Record
 from trialkit.record.kinds import StudyCreated, UserAdded
 from trialkit.record.storage import storage_guard
@@ -42,11 +43,17 @@ _FILLED = ("protocols", "plans")
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[None]:
+def new_folder(folder: Path, *, chain: bool = False) -> Iterator[None]:
     """Make `folder` for a study; take everything in it away again where the block fails.
 
     What an interrupted creation left there is cleared first. Nothing is taken away where the
     connection to a database was lost in the commit: then the study may be there.
+
+    Parameters
+    ----------
+    chain : bool
+        Whether it is that of a site or a home device, of which the centre knows nothing yet: then
+        a whole one that was left marked is cleared too.
 
     Raises
     ------
@@ -66,7 +73,7 @@ def new_folder(folder: Path) -> Iterator[None]:
     with storage_guard(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with _marked(folder, existed=existed):
-        _check_left(folder)
+        _check_left(folder, chain=chain)
         try:
             with storage_guard(folder):
                 _clear(folder, keep=MARK)
@@ -96,9 +103,12 @@ def _marked(folder: Path, *, existed: bool) -> FileLock:
         raise
 
 
-def _check_left(folder: Path) -> None:
+def _check_left(folder: Path, *, chain: bool) -> None:
     """Refuse where there is more than an interrupted creation leaves."""
-    if _founded(folder):
+    if (first := first_event(folder)) is not None and first.payload.get("origin"):
+        if not chain:
+            raise handing_interrupted(folder)
+    elif first is not None:
         (folder / MARK).unlink()
         raise Duplicate(
             f"{folder} is a study: its creation was interrupted at its very end.",
@@ -118,16 +128,25 @@ def _check_left(folder: Path) -> None:
         )
 
 
-def _founded(folder: Path) -> bool:
-    """Return True where the record of a folder holds events."""
+def first_event(folder: Path) -> Event | None:
+    """Return the first event of the record of a folder, or None where there is none."""
     if not (folder / CONTENTS).is_file():
-        return False
+        return None
     where = StudyFiles.read(folder).store(folder)
     try:
         with Record.open(where, write=True, clock=RealClock()) as record, record.batch():
-            return record.last_given > 0  # under the lock that a creation holds until it ends
+            # under the lock that a creation holds until it ends
+            return next(iter(record.read()), None)
     except UnknownName:
-        return False
+        return None
+
+
+def handing_interrupted(folder: Path) -> UnknownName:
+    """Return the error for a folder of a site or home device that may be unknown to the centre."""
+    return UnknownName(
+        f"{folder}: its making for a site or a home device was interrupted, or still goes on.",
+        remedy="Give the same command again at the centre, with the same folder.",
+    )
 
 
 def _clear(folder: Path, keep: str | None = None) -> None:
@@ -136,8 +155,13 @@ def _clear(folder: Path, keep: str | None = None) -> None:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
-def check_founded(folder: Path, record: Record) -> None:
+def check_founded(folder: Path, record: Record, *, chain: bool) -> None:
     """Refuse a record that never held an event.
+
+    Parameters
+    ----------
+    chain : bool
+        Whether it is that of a site or a home device, of which the centre must know.
 
     Raises
     ------
@@ -146,6 +170,8 @@ def check_founded(folder: Path, record: Record) -> None:
     """
     if record.last_given == 0:
         raise interrupted(folder)
+    if chain and (folder / MARK).exists():
+        raise handing_interrupted(folder)
 
 
 def found(study: Study, contents: StudyFiles, name: str) -> None:

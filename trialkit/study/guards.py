@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trialkit.errors import Duplicate, OutOfOrder, OutOfRange, UsageError
 from trialkit.record.state import ParticipantState
+from trialkit.study.holds import trains_elsewhere
 from trialkit.study.study import Study
 
 
@@ -82,12 +83,15 @@ def require_session(study: Study, usubjid: str, number: int) -> ParticipantState
     Raises
     ------
     OutOfOrder
-        If the participant is not randomised, withdrew, or discontinued the training.
+        If the participant is not randomised, withdrew, discontinued the training, or trains at
+        a site or on a home device that keeps its own chain.
     Duplicate
         If the session took place or was missed.
     OutOfRange
         If no protocol of the trial plans as many sessions.
     """
+    if (elsewhere := trains_elsewhere(study.state, usubjid)) is not None:
+        raise OutOfOrder(elsewhere[0], remedy=elsewhere[1])
     who = require_started(study, usubjid)
     if who.discontinued is not None:
         raise OutOfOrder(

@@ -13,7 +13,7 @@ from trialkit.record.kinds import (
     Payload,
 )
 from trialkit.record.roles import enters_data
-from trialkit.record.state import StudyState
+from trialkit.record.state import StudyState, device_of
 
 #: Reports of adverse events, follow-up, and that they were passed on. While the data are locked
 #: they stay out of the tables.
@@ -29,11 +29,46 @@ CENTRAL = frozenset(
         "data.locked",
         "data.unlock_requested",
         "data.unlocked",
+        "device.handed",
+        "device.returned",
         "evidence.built",
         "plan.locked",
         "session.received",
         "site.opened",
         "snapshot.built",
+    }
+)
+
+#: What a session consists of: while a home device is out, its chain holds these and no other.
+OF_SESSIONS = frozenset(
+    {
+        "session.opened",
+        "session.transition",
+        "session.command",
+        "session.adapted",
+        "session.prompt",
+        "session.telemetry_sealed",
+        "session.closed",
+        "session.conventional",
+        "session.missed",
+        "settings.decided",
+    }
+)
+_BESIDE = frozenset(
+    {
+        "clock.source",
+        "clock.stepped",
+        "command.refused",
+        "device.checked",
+        "head.signed",
+        "record.exported",
+        "session.exported",
+        "user.locked",
+        "user.logged_in",
+        "user.logged_out",
+        "user.login_failed",
+        "user.password_set",
+        "user.unlocked",
     }
 )
 
@@ -60,12 +95,22 @@ def kept_elsewhere(
     """Return why an event belongs in another chain and what to do, or None.
 
     A site that works offline keeps everything about its participants in its own chain, and
-    nothing else; so no two chains ever say something of the same thing.
+    nothing else; a home device keeps the sessions of one participant. So no two chains ever say
+    something of the same thing.
     """
     who = state.participants.get(subject or "")
     site = payload.site if isinstance(payload, ParticipantEnrolled) else who.site if who else None
     if site in state.chains:
         return f"site {site} keeps its own chain.", "Act there; the centre sees it after a push."
+    if state.home is not None:
+        return not_on_device(state.home, payload, subject, ended=state.ended)
+    if payload.kind in ("participant.handed", "chain.ended"):
+        return (
+            f"this is not the chain of a home device: it holds no {payload.kind}.",
+            "A home device is handed over with `trialkit sync device`.",
+        )
+    if payload.kind in OF_SESSIONS and (there := trains_elsewhere(state, subject)) is not None:
+        return there
     if state.site is None:
         return None
     if payload.kind in CENTRAL:
@@ -78,6 +123,61 @@ def kept_elsewhere(
             f"this is the chain of site {state.site}, not of site {site}.",
             f"Act at site {site}, or at the centre.",
         )
+    return None
+
+
+def trains_elsewhere(state: StudyState, usubjid: str | None) -> tuple[str, str] | None:
+    """Return why no session of a participant may be run here and what to do, or None.
+
+    Parameters
+    ----------
+    usubjid : str or None
+    """
+    who = state.participants.get(usubjid or "")
+    if who is not None and who.site in state.chains:
+        return (
+            f"site {who.site} keeps its own chain.",
+            "Act there; the centre sees it after a push.",
+        )
+    device = device_of(state, usubjid)
+    if device is not None:
+        return (
+            f"{usubjid} trains on home device {device.site}, whose chain holds the sessions.",
+            "Run the session there, or take the device back: `trialkit sync return`.",
+        )
+    if state.home is not None and (state.ended or usubjid != state.home):
+        ended = f"the chain of this home device of {state.home} has ended"
+        return (
+            f"{ended}." if state.ended else f"this is the home device of {state.home}.",
+            "Run the session at the centre.",
+        )
+    return None
+
+
+def not_on_device(
+    home: str, payload: Payload, subject: str | None, *, ended: bool
+) -> tuple[str, str] | None:
+    """Return why an event is none for the chain of a home device and what to do, or None.
+
+    Parameters
+    ----------
+    home : str
+        The USUBJID of its participant.
+    ended : bool
+        Whether the chain has ended.
+    """
+    kind = payload.kind
+    of_session = kind in OF_SESSIONS or (
+        kind == "deviation.raised" and getattr(payload, "session", None) is not None
+    )
+    if not of_session and kind not in _BESIDE and kind != "chain.ended":
+        return (
+            f"this is the home device of {home}, which holds sessions; {kind} is none of them.",
+            "Do it at the centre.",
+        )
+    if (ended and kind not in _BESIDE) or (of_session and subject != home):
+        why = "its chain has ended" if ended else f"{kind} is about {subject}"
+        return f"this is the home device of {home}: {why}.", "Do it at the centre."
     return None
 
 

@@ -258,7 +258,7 @@ class Study:
         record = Record.open(where, write=write, clock=clock or RealClock())
         try:
             state, trusted = read_state(record, contents.study_id, whole=whole)
-            check_founded(folder, record)
+            check_founded(folder, record, chain=state.site is not None)
             check_files(folder, contents, state)
             shared = assemble(folder, contents, record, state, keys)
             shared.trusted = trusted

@@ -1,7 +1,7 @@
 """The current state of a study: a fold over its events, without I/O."""
 
 from trialkit.record.state.accounts import DataLock
-from trialkit.record.state.chains import ChainState
+from trialkit.record.state.chains import ChainState, device_of
 from trialkit.record.state.conduct import (
     AdverseEventState,
     DeviationState,
@@ -34,6 +34,7 @@ __all__ = [
     "Unblinding",
     "UserState",
     "VisitState",
+    "device_of",
     "next_ae",
     "next_query",
 ]

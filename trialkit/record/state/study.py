@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from trialkit.record.chain import GENESIS, Event
 from trialkit.record.kinds import AccountsRequired, PlanLocked, TimeSource
+from trialkit.record.received import STEP
 from trialkit.record.signed import SignedState, things_of
 from trialkit.record.state import chains, conduct
 from trialkit.record.state.accounts import HANDLERS, DataLock
@@ -47,8 +48,10 @@ class StudyState:
         self.source = "trial"
         self.created_at = ""
         self.protocol_hashes: dict[str, str] = {}
-        self.site: str | None = None  # of the chain of a site
-        self.chains: dict[str, ChainState] = {}  # of sites, at the centre
+        self.site: str | None = None  # or home device whose chain it is
+        self.home: str | None = None  # USUBJID, in the chain of a home device
+        self.ended = False  # the chain of a home device
+        self.chains: dict[str, ChainState] = {}  # of sites and home devices, at the centre
         self.design_hash: str | None = None
         self.plan_hash: str | None = None
         self.users: dict[str, UserState] = {}
@@ -77,6 +80,12 @@ class StudyState:
         self.time_sources: dict[str, TimeSource] = {}  # by machine
         self.watched_at = ""  # time of the last event before which the clock was looked at
 
+    def __eq__(self, other: object) -> bool:
+        """Return True for a state that knows the same, chains within it too."""
+        return isinstance(other, StudyState) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def rebuild(self, events: Iterable[Event]) -> None:
         """Start again from these events."""
         self.clear()
@@ -92,18 +101,19 @@ class StudyState:
         handler = self._HANDLERS.get(event.kind)
         if handler is not None:
             handler(self, event, event.payload)
+        self.break_signatures(event)
+
+    def break_signatures(self, event: Event) -> None:
+        """Break the signatures of what an event changes."""
         for what in things_of(event) if self.signed else ():
             for signature in self.signed.get(what, ()):
                 signature.broken_by = signature.broken_by or event.seq
 
     @property
     def open_sessions(self) -> list[SessionState]:
-        """Sessions that were opened and not closed; those of sites with a chain are theirs."""
-        return [
-            s
-            for s in self.sessions.values()
-            if s.status == "open" and self.participants[s.usubjid].site not in self.chains
-        ]
+        """Sessions that were opened in this chain, and not closed."""
+        opened = (s for s in self.sessions.values() if s.status == "open")
+        return [s for s in opened if (s.opened_seq or 0) < STEP]
 
     @property
     def prefix(self) -> str:

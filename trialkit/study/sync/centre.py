@@ -1,4 +1,4 @@
-"""What the centre takes up of a site's chain: events and sealed sessions, each checked.
+"""What the centre takes up of another chain: events and sealed sessions, each checked.
 
 Everything may be sent twice, in any parts, and be broken off anywhere: what the centre holds is
 compared, what continues it is added in one transaction, and nothing is acknowledged before it
@@ -28,18 +28,21 @@ from trialkit.record.draws import seed_commitment, site_seed
 from trialkit.record.heads import body_of
 from trialkit.record.kinds import (
     KINDS,
+    ChainEnded,
     ChainReceived,
     ChainRefused,
     CommandRefused,
     ParticipantRandomised,
+    SessionOpened,
 )
 from trialkit.record.merkle import CompactRange, leaf_hash
-from trialkit.record.received import parse
+from trialkit.record.received import called, parse
 from trialkit.record.roles import enters_data
 from trialkit.record.state import ChainState
 from trialkit.study.commands import command
-from trialkit.study.holds import CENTRAL, locked_for
+from trialkit.study.holds import CENTRAL, locked_for, not_on_device
 from trialkit.study.study import Study
+from trialkit.study.sync.device import flag_late_sessions
 
 MOST_EVENTS = 256
 MOST_BYTES = 1 << 20
@@ -71,8 +74,8 @@ def chain_of(study: Study, site: str) -> ChainState:
     found = study.state.chains.get(site)
     if found is None:
         raise UnknownName(
-            f"site {site} has no chain here.",
-            remedy="The centre opens one: `trialkit sync site STUDY --site SITE --out FOLDER`.",
+            f"{called(site)} has no chain here.",
+            remedy="The centre opens one: `trialkit sync site`, or `sync device`.",
         )
     return found
 
@@ -94,7 +97,7 @@ def body_at(study: Study, site: str, seq: int) -> str:
     """
     chain = chain_of(study, site)
     if not 1 <= seq <= chain.last:
-        raise UsageError(f"no event {seq} of site {site}.", remedy=f"There are {chain.last}.")
+        raise UsageError(f"no event {seq} of {chain.called}.", remedy=f"There are {chain.last}.")
     anchor = next(iter(study.record.read(after=chain.holder(seq) - 1)))
     return str(anchor.payload["bodies"][seq - anchor.payload["first"]])
 
@@ -148,10 +151,10 @@ def _receive(study: Study, site: str, first: int, bodies: Sequence[str]) -> Head
     chain = chain_of(study, site)
     if not 1 <= first <= chain.last + 1:
         raise UsageError(
-            f"event {first} of site {site} does not follow event {chain.last}.",
+            f"event {first} of {chain.called} does not follow event {chain.last}.",
             remedy=f"Send event {chain.last + 1} and those after it.",
         )
-    new: list[str] = []
+    new: list[Event] = []
     tree = CompactRange(chain.last, chain.peaks)
     digest = chain.hash
     for seq, body in enumerate(bodies, first):
@@ -165,12 +168,21 @@ def _receive(study: Study, site: str, first: int, bodies: Sequence[str]) -> Head
         if event.prev != digest or (seq == 1 and event.hash != chain.genesis):
             text = f"event {seq} does not follow event {seq - 1} of the centre"
             raise _refused(chain, event, "fork", text)
-        _require_allowed(study, chain, event)
+        if chain.usubjid is None:
+            _require_allowed(study, chain, event)
+        else:
+            _require_of_device(chain, event, ended=any(one.kind == ChainEnded.kind for one in new))
+        _require_unlocked(study, chain, event)
         digest = event.hash
         tree.append(leaf_hash(body.encode()))
-        new.append(body)
+        new.append(event)
     if new:
-        _add(study, chain, new, digest, tree.root().hex())
+        sent = list(bodies[-len(new) :])
+        _add(study, chain, sent, digest, tree.root().hex())
+        _draw(study, study.state.chains[site], new)
+        if chain.usubjid is not None:
+            opened = [str(one.payload["session"]) for one in new if one.kind == SessionOpened.kind]
+            flag_late_sessions(study, study.state.chains[site], opened)
     return head_of(study, site)
 
 
@@ -194,7 +206,6 @@ def _add(study: Study, chain: ChainState, new: list[str], digest: str, root: str
             f"one of events {last - len(new) + 1} to {last} does not fit those before ({error!r})"
         )
         raise _refused(chain, event, "invalid", text) from error
-    _draw(study, study.state.chains[chain.site], [parse(body) for body in new])
 
 
 def _draw(study: Study, chain: ChainState, events: Sequence[Event]) -> None:
@@ -268,6 +279,29 @@ def _require_allowed(study: Study, chain: ChainState, event: Event) -> None:
         wrong = _session_fault(event)
     if wrong is not None:
         raise _refused(chain, event, "invalid", f"event {event.seq} ({event.kind}): {wrong}")
+
+
+def _require_of_device(chain: ChainState, event: Event, *, ended: bool) -> None:
+    """Refuse what a home device cannot write; `ended` by an event just before."""
+    text = f"event {event.seq} ({event.kind})"
+    if chain.returned:
+        raise _refused(chain, event, "returned", f"{text}: the device was taken back")
+    last, digest = chain.founded
+    if event.seq <= last:
+        if event.seq == last and event.hash != digest:
+            raise _refused(chain, event, "fork", f"{text} is not the one that was handed over")
+        return
+    wrong = not_on_device(
+        str(chain.usubjid), event.model(), event.subject, ended=ended or chain.state.ended
+    )
+    fault = wrong[0] if wrong else None
+    if fault is None and event.kind.startswith("session."):
+        fault = _session_fault(event)
+    if fault is not None:
+        raise _refused(chain, event, "invalid", f"{text}: {fault}")
+
+
+def _require_unlocked(study: Study, chain: ChainState, event: Event) -> None:
     if enters_data(event.kind) and (held := locked_for(study.state, event.model(), event.subject)):
         text = f"event {event.seq} enters data, and {held[0]}"
         raise _refused(chain, event, "held", text, DataLocked(text, remedy=held[1]))
@@ -287,10 +321,11 @@ def _refused(
     chain: ChainState, event: Event, why: Any, text: str, error: TrialkitError | None = None
 ) -> _Refusal:
     refused = ChainRefused(site=chain.site, seq=event.seq, hash=event.hash, why=why, detail=text)
-    text = f"site {chain.site}: {text}."
+    text = f"{chain.called}: {text}."
     remedies = {
-        "fork": "Keep both folders as evidence; go on from a copy of the site's newest folder.",
-        "invalid": "Verify the site's record, and compare the versions of trialkit.",
+        "fork": "Keep both folders as evidence; go on from a copy of the newest folder there.",
+        "invalid": "Verify the record there, and compare the versions of trialkit.",
+        "returned": "Keep the folder as evidence; sessions are run at the centre.",
     }
     return _Refusal(
         refused, error or ChainBroken(text, remedy=remedies[why], site=chain.site, seq=event.seq)

@@ -15,8 +15,8 @@ from trialkit._canonical import canonical_json
 from trialkit.errors import MissingTool, TrialkitError, Unreachable, UsageError
 from trialkit.record.sign import KeyStore
 from trialkit.study.sync.centre import Head
+from trialkit.study.sync.folder import KEYS, key_name
 from trialkit.study.sync.signed import sign_request
-from trialkit.study.sync.site import KEYS, key_name
 
 if TYPE_CHECKING:
     import httpx

@@ -1,6 +1,6 @@
-"""A folder, such as on a stick, that carries what a site has to the centre without a network.
+"""A folder, such as on a stick, that carries what a site or home device has to the centre.
 
-It holds the site's chain as an export, the sealed sessions, and a paper signed by the site's key
+It holds the chain as an export, the sealed sessions, and a paper signed by its key
 that says how far the chain goes. Written again it holds what came since; taken up again it
 changes nothing.
 """
@@ -26,13 +26,14 @@ from trialkit.record.chain import Event
 from trialkit.record.events import read_export
 from trialkit.record.heads import body_of
 from trialkit.record.kinds import Signature, TelemetrySealed
+from trialkit.record.received import called
 from trialkit.record.sealing import MANIFEST, read_manifest
 from trialkit.record.sign import KeyStore, verify
 from trialkit.record.storage import storage_guard
 from trialkit.study.study import Study
 from trialkit.study.sync.centre import chain_of
+from trialkit.study.sync.folder import KEYS, key_name
 from trialkit.study.sync.push import FolderSource, Here, Pushed, push
-from trialkit.study.sync.site import KEYS, key_name
 
 SCHEMA = "trialkit.drop/1"
 EVENTS, PAPER, TELEMETRY = "events.jsonl", "drop.json", "telemetry"
@@ -63,7 +64,7 @@ def write_drop(source: FolderSource, folder: Path) -> int:
                 stream.write((line + "\n").encode())
         name = key_name(source.site)
         over = _digest(source.site, last, digest)
-        signed = KeyStore(source.folder / KEYS).sign(name, f"site {source.site}", MEANING, over)
+        signed = KeyStore(source.folder / KEYS).sign(name, called(source.site), MEANING, over)
         paper = {"schema": SCHEMA, "site": source.site, "last": last, "hash": digest}
         text = canonical_json({**paper, "signature": signed.model_dump()})
         write_durably(folder / PAPER, (text + "\n").encode())
@@ -127,14 +128,14 @@ class DropSource:
         good = signature.public_key == key and signature.meaning == MEANING
         if not good or not verify(signature, over):
             raise IntegrityError(
-                f"{path} is not signed by the key of site {self.site}.",
-                remedy="Have the site write it again.",
+                f"{path} is not signed by the key of {called(self.site)}.",
+                remedy="Have it written again there.",
             )
         self._bodies = [body_of(event).decode() for event in self._events()]
         if self._hash != said or len(self._bodies) != self.last:
             raise ChainBroken(
                 f"{folder / EVENTS} is not the chain that {PAPER} signs.",
-                remedy="Have the site write it again.",
+                remedy="Have it written again there.",
             )
 
     def _events(self) -> Iterator[Event]:

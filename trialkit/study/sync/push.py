@@ -16,7 +16,7 @@ from trialkit._clock import RealClock
 from trialkit.errors import ChainBroken, OutOfOrder, StudyBusy, TelemetryDamaged, Unreachable
 from trialkit.record.events import Record
 from trialkit.record.heads import body_of
-from trialkit.record.received import parse
+from trialkit.record.received import called, parse
 from trialkit.record.sealing import MANIFEST
 from trialkit.study.files import StudyFiles
 from trialkit.study.study import Study
@@ -28,7 +28,7 @@ PART_EVENTS_BYTES = 512 << 10
 
 
 class Source(Protocol):
-    """A site's chain and sealed sessions."""
+    """The chain and the sealed sessions of a site or a home device; `site` is its name."""
 
     site: str
     last: int
@@ -71,7 +71,7 @@ class Centre(Protocol):
 
 
 class FolderSource:
-    """The study folder of a site, read without being opened as a study.
+    """The study folder of a site or a home device, read without being opened as a study.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class FolderSource:
     Raises
     ------
     OutOfOrder
-        If it is not the folder of a site.
+        If it is not the folder of one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -92,8 +92,8 @@ class FolderSource:
             origin = first.payload.get("origin") if first else None
             if origin is None:
                 raise OutOfOrder(
-                    f"{folder} is not the study of a site.",
-                    remedy="The centre makes one: `trialkit sync site`.",
+                    f"{folder} is not the study of a site or a home device.",
+                    remedy="The centre makes one: `trialkit sync site`, or `sync device`.",
                 )
             self.site = str(origin["site"])
             self.last = self.record.head[0]
@@ -246,9 +246,9 @@ def _require_common(source: Source, centre: Centre, head: Head) -> None:
     if shared == 0 or _hash_at(source, shared) == centre.body_hash(source.site, shared):
         if head.last > source.last:
             raise ChainBroken(
-                f"the record of site {source.site} ends at event {source.last}, and the centre "
+                f"the record of {called(source.site)} ends at event {source.last}, and the centre "
                 f"has {head.last}.",
-                remedy="Go on from the site's newest folder; this one is an old copy.",
+                remedy="Go on from the newest folder there; this one is an old copy.",
             )
         return
     same, differs = 0, shared

@@ -62,8 +62,8 @@ class Requests:
             age = abs(now - float(time))
         except (InvalidSignature, ValueError) as error:
             raise NotAuthenticated(
-                "the request is not signed by the key of the site.",
-                remedy="Push from the folder that the centre made for the site.",
+                "the request is not signed by the key of the site or home device.",
+                remedy="Push from the folder that the centre made for it.",
             ) from error
         self._seen = {n: t for n, t in self._seen.items() if now - t <= WINDOW_S}
         if not age <= WINDOW_S or nonce in self._seen:

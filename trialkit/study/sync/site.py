@@ -5,39 +5,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import trialkit
-from trialkit._canonical import sha256_file, write_durably
 from trialkit.errors import Duplicate, OutOfOrder, UsageError
-from trialkit.record.accounts import AccountStore
-from trialkit.record.allocation import AllocationStore
 from trialkit.record.chain import Event
 from trialkit.record.draws import site_seed
-from trialkit.record.events import Record
-from trialkit.record.kinds import (
-    ChainOrigin,
-    PasswordSet,
-    SiteOpened,
-    StudyCreated,
-    UserAdded,
-)
-from trialkit.record.sign import KeyStore, fingerprint
-from trialkit.record.storage import storage_guard
+from trialkit.record.kinds import SiteOpened
 from trialkit.study.commands import command
-from trialkit.study.files import DESIGN, StudyFiles, copy_into, copy_plan
-from trialkit.study.founding import new_folder
+from trialkit.study.files import DESIGN
 from trialkit.study.study import Study
-from trialkit.study.timesource import time_source
+from trialkit.study.sync.folder import Contents, make_folder
 
-KEYS = "sync"
 _SITE = re.compile(r"[A-Za-z0-9]{1,12}")
 
 
-def key_name(site: str) -> str:
-    """Return the name of the key that signs what a site sends."""
-    return f"site-{site}"
-
-
-@command("sync")
+@command("sync", atomic=False)
 def open_site(study: Study, site: str, out: str | Path) -> Event:
     """Write the study folder of a site; from here on the site keeps its own chain.
 
@@ -60,40 +40,35 @@ def open_site(study: Study, site: str, out: str | Path) -> Event:
     Duplicate
         If the site has a chain, or the folder is not empty.
     """
-    _check(study, site)
-    state, out = study.state, Path(out)
-    number = len(state.chains) + 1
-    with new_folder(out), storage_guard(out):
-        (out / KEYS).mkdir(mode=0o700)
-        keys = KeyStore(out / KEYS)
-        keys.create(key_name(site))
-        source = StudyFiles.read(study.folder)
-        contents = StudyFiles(
-            source.study_id,
-            source.title,
-            source.source,
-            copy_into(
-                out / "protocols",
-                {arm: study.folder / "protocols" / name for arm, name in source.protocols.items()},
-            ),
-            copy_plan(out, study.plan_file),
+
+    def contents() -> Contents:
+        _check(study, site)
+        return Contents(
+            chain=site,
+            number=1 + sum(chain.usubjid is None for chain in study.state.chains.values()),
+            site=site,
+            arms=tuple(study.protocols),
+            design=(study.folder / DESIGN).read_bytes(),
+            people=lambda _: True,
+            seed=site_seed(study.state.study_id, site, study.allocation.seed()),
+            plan=True,
         )
-        write_durably(out / DESIGN, (study.folder / DESIGN).read_bytes())
-        seed = site_seed(state.study_id, site, study.allocation.seed())
-        AllocationStore.create(out, seed=seed)
-        with Record.create(contents.store(out), study.clock) as record:
-            genesis = _found(study, record, out, contents, site, number)
-        contents.write(out)
-        public = keys.public_key(key_name(site))
-        return study.append(
+
+    return make_folder(
+        study,
+        Path(out),
+        contents,
+        lambda given, made: (
             SiteOpened(
                 site=site,
-                number=number,
-                genesis=genesis,
-                public_key=public,
-                fingerprint=fingerprint(public),
-            )
-        )
+                number=given.number,
+                genesis=made.genesis,
+                public_key=made.public_key,
+                fingerprint=made.fingerprint,
+            ),
+            None,
+        ),
+    )
 
 
 def _check(study: Study, site: str) -> None:
@@ -117,45 +92,3 @@ def _check(study: Study, site: str) -> None:
         )
     if state.revealed:
         raise OutOfOrder("the allocation is revealed.", remedy="Nobody is randomised after that.")
-
-
-def _found(
-    study: Study, record: Record, out: Path, contents: StudyFiles, site: str, number: int
-) -> str:
-    """Write the first events of the site's chain; return the hash of the first."""
-    state = study.state
-    created = StudyCreated(
-        study_id=contents.study_id,
-        title=contents.title,
-        protocols={
-            arm: sha256_file(out / "protocols" / name) for arm, name in contents.protocols.items()
-        },
-        design=sha256_file(out / DESIGN),
-        plan=sha256_file(out / contents.plan) if contents.plan else None,
-        software=trialkit.__version__,
-        origin=ChainOrigin(site=site, number=number, seq=state.seq, hash=state.hash),
-        clock=time_source(study.clock),
-    )
-    with record.batch():
-        first = record.append(created, actor=study.actor, role=study.role)
-        passwords, held = AccountStore(study.folder), {}
-        for user in state.users.values():
-            if user.retired or (user.sites and site not in user.sites):
-                continue
-            added = UserAdded(
-                user=user.user,
-                name=user.name,
-                user_role=user.role,
-                key_fingerprint=user.fingerprint,
-                sites=[site],
-            )
-            record.append(added, actor=study.actor, role=study.role)
-            if hashed := passwords.in_force(user.user, user.password_seq):
-                held[user.user] = hashed
-        if state.accounts is not None:
-            record.append(state.accounts, actor=study.actor, role=study.role)
-        for name, hashed in held.items():
-            payload = PasswordSet(user=name, temporary=state.users[name].temporary)
-            event = record.append(payload, actor=study.actor, role=study.role)
-            AccountStore(out).add_hash(name, hashed, event.seq)
-    return first.hash

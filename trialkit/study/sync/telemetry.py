@@ -15,6 +15,7 @@ from pathlib import Path
 from trialkit._canonical import sha256_file, sync_folder
 from trialkit.errors import IntegrityError, UnknownName, UsageError
 from trialkit.record.kinds import SessionReceived
+from trialkit.record.received import called
 from trialkit.record.sealing import MANIFEST, read_manifest
 from trialkit.record.storage import storage_guard
 from trialkit.study.commands import command
@@ -86,8 +87,8 @@ def put_part(
         if sha256_file(part) != wanted:
             part.unlink()
             raise IntegrityError(
-                f"{session}/{name} does not have the hash that the chain of site {site} gives.",
-                remedy="Push again; if it stays so, verify the telemetry of the site.",
+                f"{session}/{name} does not have the hash that the chain of {called(site)} gives.",
+                remedy="Push again; if it stays so, verify the telemetry there.",
             )
         part.replace(final)
         sync_folder(folder)
@@ -104,7 +105,7 @@ def _place(study: Study, site: str, session: str) -> tuple[Path, str]:
         return final, chain.received[session]
     if session not in chain.sealed:
         raise UnknownName(
-            f"no telemetry of session {session} of site {site} is to come.",
+            f"no telemetry of session {session} of {called(site)} is to come.",
             remedy="Push the events first.",
         )
     folder = final if final.is_dir() else study.folder / INCOMING / site / session
