@@ -174,6 +174,7 @@ NEEDED: dict[str, str] = {
     "site.opened": "sync",
     "device.handed": "session",
     "device.returned": "session",
+    "participant.handed": "session",
     "chain.ended": "session",
     "chain.received": "sync",
     "session.received": "sync",
@@ -237,7 +238,7 @@ def enters_data(kind: str) -> bool:
 
 
 #: Where sessions are run, and nothing of them.
-_WHERE = frozenset({"device.handed", "device.returned", "chain.ended"})
+_WHERE = frozenset({"device.handed", "device.returned", "participant.handed", "chain.ended"})
 #: Data that anybody who takes part may enter.
 _OPEN_DATA = frozenset({"deviation.raised"})
 
