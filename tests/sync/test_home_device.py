@@ -38,7 +38,7 @@ from two_sites import (
 )
 from typer.testing import CliRunner
 
-from trialkit.cli import app
+from trialkit.cli.whole import app
 from trialkit.data.collect import collect
 from trialkit.data.snapshot import build_snapshot
 from trialkit.errors import (
