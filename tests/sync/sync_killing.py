@@ -76,18 +76,16 @@ def in_child(work: Callable[[], None]) -> int:
     return os.waitpid(pid, 0)[1]
 
 
-def main() -> None:
-    folder, site, step = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    from two_sites import require_same
-
-    import trialkit.study.sync.push  # noqa: F401  (before the forks)
-
+def at_every_point(
+    folder: Path, step: int, work: Callable[[Path], None], check: Callable[[Path], None]
+) -> None:
+    """Kill `work` on a copy of `folder` at every `step`-th point, do it again, and check."""
     with tempfile.TemporaryDirectory() as temporary:
         counted = Path(temporary) / "n"
 
         def whole(copy: Path) -> None:
             arm(0)
-            take(copy, site)
+            work(copy)
             counted.write_text(str(_DONE["n"]))
 
         first = Path(temporary) / "first"
@@ -100,12 +98,12 @@ def main() -> None:
 
             def killed(copy: Path = copy, n: int = n) -> None:
                 arm(n)
-                take(copy, site)
+                work(copy)
 
             status = in_child(killed)
             shutil.rmtree(copy / "locks", ignore_errors=True)
-            again = in_child(lambda copy=copy: take(copy, site))
-            same = in_child(lambda copy=copy: require_same(copy, site))
+            again = in_child(lambda copy=copy: work(copy))
+            same = in_child(lambda copy=copy: check(copy))
             print(
                 json.dumps(
                     {
@@ -119,6 +117,17 @@ def main() -> None:
                 flush=True,
             )
             shutil.rmtree(copy)
+
+
+def main() -> None:
+    folder, site, step = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    from two_sites import require_same
+
+    import trialkit.study.sync.push  # noqa: F401  (before the forks)
+
+    at_every_point(
+        folder, step, lambda copy: take(copy, site), lambda copy: require_same(copy, site)
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The centre is killed at every write to disk while it takes up a site."""
+"""A process is killed at every write to disk while it takes up a site, or makes and takes back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from home_device import make_centre as make_home_centre
 from two_sites import busy_site, make_centre
 
 TESTS = Path(__file__).resolve().parent
@@ -18,9 +19,13 @@ TESTS = Path(__file__).resolve().parent
 def kills(folder: Path, step: int) -> list[dict[str, Any]]:
     make_centre(folder).close()
     busy_site(folder, "02", 1, size=600_000)
+    return run("sync_killing.py", str(folder), "02", str(step))
+
+
+def run(*words: str) -> list[dict[str, Any]]:
     path = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, str(TESTS / "sync_killing.py"), str(folder), "02", str(step)],
+        [sys.executable, str(TESTS / words[0]), *words[1:]],
         env=os.environ | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
@@ -43,3 +48,17 @@ def test_killed_at_some_writes(tmp_path: Path) -> None:
 @pytest.mark.slow(seconds=30)
 def test_killed_at_every_write(tmp_path: Path) -> None:
     require_all(kills(tmp_path, 1), 1)
+
+
+def home(folder: Path, step: int) -> list[dict[str, Any]]:
+    make_home_centre(folder).close()
+    return run("home_killing.py", str(folder), str(step))
+
+
+def test_killed_at_some_writes_of_making_and_taking_back(tmp_path: Path) -> None:
+    require_all(home(tmp_path, 41), 41)
+
+
+@pytest.mark.slow(seconds=60)
+def test_killed_at_every_write_of_making_and_taking_back(tmp_path: Path) -> None:
+    require_all(home(tmp_path, 1), 1)
