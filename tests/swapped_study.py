@@ -1,8 +1,9 @@
 """Two studies that are the same but for the arms of their two participants, which are swapped.
 
-The first participant has trained and the second has not, so that whatever tells how somebody was
-trained differs between the two: sessions on the device, what was found about them, how many events
-there are, and the words of people who saw the arm. Each such word holds `TELLTALE`.
+The first participant has trained, with a home device for a time where the arm has one, and the
+second has not, so that whatever tells how somebody was trained differs between the two: sessions on
+the device, what was found about them, how many events there are, and the words of people who saw
+the arm. Each such word holds `TELLTALE`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from trialkit.session import ScriptedOperator, run_session
 from trialkit.study import Study
 from trialkit.study.accounts import set_password
 from trialkit.study.signing import sign
+from trialkit.study.sync.device import end_device, hand_over_device, take_back_device
+from trialkit.study.sync.push import FolderSource, Here, push
 
 #: In every word that somebody wrote who saw the arm.
 TELLTALE = "zqx"
@@ -116,7 +119,11 @@ def _train(study: Study, clock: SimulatedClock) -> None:
         dose = {"minutes": 10, "moving_minutes": 9, "steps": 400}
         log_conventional(theo, A, number=1, day=1, dose=dose)
     clock.move_to(START + timedelta(days=4))
-    miss_session(theo, A, number=2, day=4, code=f"{TELLTALE}-{study.arm_of(A)}")
+    code = f"{TELLTALE}-{study.arm_of(A)}"
+    if on_device(study):
+        _miss_at_home(study, clock, code)
+    else:
+        miss_session(theo, A, number=2, day=4, code=code)
     clock.move_to(START + timedelta(days=8))
     if on_device(study):
         opened = SessionOpened(
@@ -124,6 +131,18 @@ def _train(study: Study, clock: SimulatedClock) -> None:
             device={"model": TELLTALE, "serial": "1"}, planned_minutes=10.0, therapist="theo",
         )  # fmt: skip
         theo.append(opened, subject=A)
+
+
+def _miss_at_home(study: Study, clock: SimulatedClock, code: str) -> None:
+    """Let A have a home device, miss a session on it, and bring it back."""
+    folder = study.folder.parent / "home"
+    hand_over_device(study.as_user("theo"), A, folder)
+    with Study.open(folder, actor="theo", clock=clock, keys=study.keys) as home:
+        miss_session(home, A, number=2, day=4, code=code)
+        end_device(home)
+    with FolderSource(folder) as source:
+        push(source, Here(study))
+    take_back_device(study.as_user("theo"), A)
 
 
 def _write(study: Study, clock: SimulatedClock) -> None:

@@ -415,9 +415,17 @@ def _renumbered(name: str, kept: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rank_sources(frames: Frames) -> None:
-    """Replace event numbers by their ranks: a session on a device takes more events."""
+    """Replace event numbers by their ranks: a session on a device takes more events.
+
+    Sessions are numbered after all the others, as they stand in their table: those of a home
+    device come in later than those without.
+    """
     names = {name: f"{name}REFID" for name, f in frames.items() if f"{name}REFID" in f}
+    sessions = names.pop("EX", None)
     numbers = sorted({n for name, column in names.items() for n in frames[name][column]})
     rank = {number: place for place, number in enumerate(numbers, start=1)}
     for name, column in names.items():
         frames[name] = frames[name].assign(**{column: frames[name][column].map(rank)})
+    if sessions is not None:
+        first = len(numbers) + 1
+        frames["EX"] = frames["EX"].assign(**{sessions: range(first, first + len(frames["EX"]))})
