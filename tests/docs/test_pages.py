@@ -2,13 +2,19 @@
 
 In a console block a line that starts with ``$ `` is a command; ``# exit N`` at its end says which
 exit status it must have (0 without it). Other lines are output and are not compared.
+
+A demonstration that several pages begin with is made once in a run, by their own command; each
+page goes on with a copy of its own.
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,11 +40,32 @@ def steps(page: Path) -> list[tuple[str, str, int]]:
     return found
 
 
+def demonstration(command: str, folder: Path, environment: dict[str, str]) -> Path:
+    """Run a `trialkit demo` in `folder` unless a worker of this run did; return what it left."""
+    made = folder / hashlib.sha256(command.encode()).hexdigest()[:16]
+    with (folder / "demonstrations.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            part = made.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            words = [*shlex.split(command), "--out", "demo"]
+            kept = environment | {n: str(part / n) for n in ("TRIALKIT_KEYS", "XDG_STATE_HOME")}
+            done = subprocess.run(
+                words, cwd=part, env=kept, capture_output=True, text=True, timeout=1800
+            )
+            assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            part.rename(made)
+    return made / "demo"
+
+
 RUNNABLE = [page for page in PAGES if steps(page)]
 
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda p: p.stem)
-def test_page_runs(page: Path, tmp_path: Path) -> None:
+def test_page_runs(page: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    run = tmp_path_factory.getbasetemp()
+    run = run.parent if "PYTEST_XDIST_WORKER" in os.environ else run  # one for all workers
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -51,6 +78,11 @@ def test_page_runs(page: Path, tmp_path: Path) -> None:
     for language, text, status in steps(page):
         if language == "console" and text.startswith(("make ", "git ", "pip ")):
             continue  # these are run by make itself, and by the test of the wheel
+        if language == "console" and text.startswith("trialkit demo "):
+            demo, _, out = text.partition(" --out ")
+            assert re.fullmatch(r"[\w-]+", out), f"{page.name}: {text} does not end with --out NAME"
+            shutil.copytree(demonstration(demo, run, environment), tmp_path / out)
+            continue
         command = [sys.executable, "-c", text] if language == "python" else ["bash", "-c", text]
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1800
