@@ -51,8 +51,10 @@ REQUIREMENTS: dict[str, Requirement] = {
         "the refusal is recorded.",
         "ICH E6(R3) 4.2.2(b)",
         "Whoever writes to the database past the software is refused by its triggers (and, in "
-        "PostgreSQL, by its grants), and this leaves no event; what they succeed in changing is "
-        "found by `trialkit record verify`.",
+        "PostgreSQL, by its grants), and this leaves no event. Triggers that its owner took away "
+        "or switched off are put back when the study is next opened for writing, with an event; "
+        "where they were put back by hand meanwhile there is none. What was changed is found by "
+        "`trialkit record verify`.",
     ),
     "R04": Requirement(
         "New people, new roles, logins, logouts, failed logins and lockouts are events.",

@@ -418,6 +418,9 @@ def test_triggers_come_back_at_open(sqlite_record: Record) -> None:
     add(sqlite_record)
     tampered(sqlite_record)
     again = reopened(sqlite_record)
+    assert len(again.unguarded) == 3
+    add(again)
+    assert again.unguarded == []
     with (
         closing(sqlite3.connect(sqlite_record.where)) as raw,
         pytest.raises(sqlite3.IntegrityError, match="append-only"),

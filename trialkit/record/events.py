@@ -114,6 +114,11 @@ class Record:
                 self._seq, self._hash = self._store.head()
             return self._seq, self._hash
 
+    @property
+    def unguarded(self) -> list[str]:
+        """Triggers that were missing or off at opening; the next batch puts them back."""
+        return list(self._store.unguarded)
+
     def durability(self) -> dict[str, str]:
         """Return the settings of the store that make a commit durable."""
         return self._store.durability()
@@ -200,6 +205,8 @@ class Record:
         """Take the writers' lock and continue from the head as it is now."""
         try:
             self._seq, self._hash = self._store.begin()
+            if self._store.unguarded:
+                self._store.put_back()
         except BaseException:
             self._store.rollback()
             raise
@@ -219,6 +226,7 @@ class Record:
             raise self._doomed
         self._flush()
         self._store.commit()
+        self._store.unguarded = []
 
     def _take_back(self, seq: int, digest: str) -> None:
         """Return to the state in which `seq` was the last event."""

@@ -45,6 +45,7 @@ _ADD = (
     "%b::bigint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[])"
 )
 _COLUMNS = ("seq", "kind", "at", "subject", "body", "hash")
+_TRIGGERS = ("events_in_sequence", "events_no_change")
 _AT_ONCE = 5000  # rows in a statement
 GROUPS = ("trialkit_read", "trialkit_write", "trialkit_allocation")
 
@@ -59,9 +60,15 @@ CREATE INDEX events_by_kind ON trialkit.events (kind, seq);
 CREATE INDEX events_by_subject ON trialkit.events (subject, seq);
 CREATE TABLE trialkit.given (seq bigint NOT NULL, hash text NOT NULL);
 INSERT INTO trialkit.given VALUES (0, repeat('0', 64));
-CREATE FUNCTION trialkit.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE TABLE trialkit.secret (seed text NOT NULL);
+CREATE TABLE trialkit.places (
+    stratum text NOT NULL, place integer NOT NULL, part integer NOT NULL, arm text NOT NULL,
+    salt text NOT NULL, PRIMARY KEY (stratum, place));
+"""
+_GUARDS = """
+CREATE OR REPLACE FUNCTION trialkit.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'the record is append-only'; END $$;
-CREATE FUNCTION trialkit.continue_chain() RETURNS trigger
+CREATE OR REPLACE FUNCTION trialkit.continue_chain() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = trialkit, pg_temp AS $$
 DECLARE last given%ROWTYPE; one record;
 BEGIN
@@ -78,18 +85,16 @@ BEGIN
     UPDATE given SET seq = last.seq, hash = last.hash;
     RETURN NULL;
 END $$;
-CREATE TABLE trialkit.secret (seed text NOT NULL);
-CREATE TABLE trialkit.places (
-    stratum text NOT NULL, place integer NOT NULL, part integer NOT NULL, arm text NOT NULL,
-    salt text NOT NULL, PRIMARY KEY (stratum, place));
+CREATE OR REPLACE TRIGGER events_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON trialkit.events
+    FOR EACH STATEMENT EXECUTE FUNCTION trialkit.refuse();
+CREATE OR REPLACE TRIGGER events_in_sequence AFTER INSERT ON trialkit.events
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION trialkit.continue_chain();
+"""
+_APART = """
 CREATE TRIGGER secret_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON trialkit.secret
     FOR EACH STATEMENT EXECUTE FUNCTION trialkit.refuse();
 CREATE TRIGGER places_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON trialkit.places
     FOR EACH STATEMENT EXECUTE FUNCTION trialkit.refuse();
-CREATE TRIGGER events_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON trialkit.events
-    FOR EACH STATEMENT EXECUTE FUNCTION trialkit.refuse();
-CREATE TRIGGER events_in_sequence AFTER INSERT ON trialkit.events
-    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION trialkit.continue_chain();
 """
 _GRANTS = """
 DO $$ DECLARE name text; BEGIN
@@ -147,6 +152,25 @@ class PostgresStore(Store):
                 columns = tuple([row[name] for row in part] for name in _COLUMNS)
                 self.connection.exec_driver_sql(_ADD, columns)
 
+    def put_back(self) -> None:
+        """Make the triggers anew where we own them; see `Store.put_back`."""
+        raw: Any = self.connection.connection.dbapi_connection
+        with storage_guard(self.address):
+            owns = self.connection.exec_driver_sql(
+                "SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'trialkit'"
+            ).scalar_one()
+            if not owns:
+                raise IntegrityError(
+                    f"{self.address}: the triggers that keep the record append-only are off "
+                    f"({', '.join(self.unguarded)}).",
+                    remedy="Ask whoever owns the database to open the study: that puts them back, "
+                    "and is recorded.",
+                )
+            try:
+                raw.execute(_GUARDS)
+            except raw.Error as error:
+                raise storage_refused(self.address, str(error)) from error
+
     def _begin(self) -> None:
         self.connection.exec_driver_sql("BEGIN")
         self.connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
@@ -190,7 +214,7 @@ def create(url: str) -> PostgresStore:
             if _check_unused(store):
                 run("DROP SCHEMA trialkit CASCADE")
             raw: Any = store.connection.connection.dbapi_connection
-            raw.execute(_SCHEMA + _GRANTS)
+            raw.execute(_SCHEMA + _GUARDS + _APART + _GRANTS)
             run("COMMIT")
         _assert_sound(store)
     except BaseException:
@@ -230,10 +254,22 @@ def open_url(url: str, *, write: bool) -> PostgresStore:
     store = _connect(url, write=write)
     try:
         _assert_sound(store)
+        if write:
+            store.unguarded = _unguarded(store)
     except BaseException:
         store.close()
         raise
     return store
+
+
+def _unguarded(store: PostgresStore) -> list[str]:
+    """Return the triggers that are not there, or off."""
+    with storage_guard(store.address):
+        rows = store.connection.exec_driver_sql(
+            "SELECT tgname FROM pg_trigger WHERE tgrelid = 'trialkit.events'::regclass "
+            "AND tgenabled IN ('O', 'A')"
+        ).fetchall()
+    return sorted(set(_TRIGGERS) - {row[0] for row in rows})
 
 
 def _assert_sound(store: PostgresStore) -> None:

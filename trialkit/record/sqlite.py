@@ -73,6 +73,13 @@ class SqliteStore(Store):
             finally:
                 raw.text_factory = tolerant
 
+    def put_back(self) -> None:
+        """Make the triggers anew; see `Store.put_back`."""
+        with storage_guard(self.address):
+            for name in self.unguarded:
+                self.connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}")
+            _add_triggers(self)
+
     def _begin(self) -> None:
         self.connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -130,9 +137,7 @@ def open_file(path: Path, *, write: bool) -> SqliteStore:
             _check_form(store, path)
             if write:
                 _make_durable(store)
-                store.connection.exec_driver_sql("BEGIN IMMEDIATE")
-                _add_triggers(store)
-                store.connection.exec_driver_sql("COMMIT")
+                store.unguarded = _unguarded(store)
         except BaseException:
             store.close()
             raise
@@ -202,6 +207,13 @@ def _engine(uri: str, *, write: bool) -> sa.Engine:
 def _add_triggers(store: SqliteStore) -> None:
     for name, text in TRIGGERS.items():
         store.connection.exec_driver_sql(f"CREATE TRIGGER IF NOT EXISTS {name} {text}")
+
+
+def _unguarded(store: SqliteStore) -> list[str]:
+    """Return the triggers that are not there as `TRIGGERS` has them."""
+    rows = store.connection.exec_driver_sql("SELECT name, sql FROM sqlite_master").fetchall()
+    there = {name: text for name, text in rows}
+    return [n for n, text in TRIGGERS.items() if there.get(n) != f"CREATE TRIGGER {n} {text}"]
 
 
 def _make_durable(store: SqliteStore) -> None:

@@ -30,11 +30,15 @@ class Store(ABC):
     address : str
         A path, or a URL without its password; for messages.
     write : bool
+    unguarded : list of str
+        Triggers of the table of events that were missing, altered or off when it was opened for
+        writing; the first transaction puts them back (`put_back`).
     """
 
     def __init__(self, engine: sa.Engine, address: str, *, write: bool) -> None:
         self.address = address
         self.write = write
+        self.unguarded: list[str] = []
         self._engine = engine
         self._held = False  # a transaction of ours is open, or was lost with its connection
         self.connection = self._connect()
@@ -56,6 +60,16 @@ class Store(ABC):
     @abstractmethod
     def last_given(self) -> int:
         """Return the highest number that was ever stored, also where its row is gone."""
+
+    @abstractmethod
+    def put_back(self) -> None:
+        """Put the triggers back that are `unguarded`, inside the transaction.
+
+        Raises
+        ------
+        IntegrityError
+            If only the owner of the database may do that.
+        """
 
     @abstractmethod
     def _begin(self) -> None:

@@ -18,7 +18,7 @@ from trialkit.protocol.model import Protocol
 from trialkit.record.allocation import AllocationStore
 from trialkit.record.chain import GENESIS
 from trialkit.record.events import Record
-from trialkit.record.kinds import CommandRefused
+from trialkit.record.kinds import CommandRefused, RecordUnguarded
 from trialkit.record.sign import KeyStore
 from trialkit.record.state import StudyState
 from trialkit.study.cached import EVERY, forget, keep, kept
@@ -90,6 +90,22 @@ class Shared:
             yield
         finally:
             self.source_file = None
+
+
+def say_unguarded(record: Record, actor: str, role: str) -> bool:
+    """Put triggers back that were missing or off, and record that; True where that was so.
+
+    Raises
+    ------
+    IntegrityError
+        If only the owner of the database may put them back.
+    StorageRefused
+        If the store refused.
+    """
+    found = record.unguarded
+    if found:
+        record.append(RecordUnguarded(triggers=found), actor=actor, role=role)
+    return bool(found)
 
 
 def load_sound(files: list[Path]) -> dict[Path, Protocol]:

@@ -51,6 +51,7 @@ from trialkit.study.shared import (
     follow,
     load_sound,
     read_state,
+    say_unguarded,
 )
 from trialkit.study.status import StudyStatus, status_of
 
@@ -263,6 +264,8 @@ class Study:
             shared = assemble(folder, contents, record, state, keys)
             shared.trusted = trusted
             study = cls(shared, actor or login_name())
+            if say_unguarded(record, study.actor, study.role):
+                study.refresh()
             if actor is not None and actor not in study.state.users:
                 raise unknown_name("user", actor, list(study.state.users))
             study.access = authenticate(
@@ -376,6 +379,7 @@ class Study:
         with contextlib.suppress(StorageRefused):  # a copy on a read-only medium stays as it is
             opened = Record.open(self.record.where, write=True, clock=self.clock)
             with opened:
+                say_unguarded(opened, refusal.actor, refusal.role)
                 self._record_refusal(opened, refusal)
 
     def _record_refusal(self, record: Record, refusal: Refusal) -> None:

@@ -145,6 +145,17 @@ class ClockStepped(Payload):
     since: Literal["process", "record"] = "process"
 
 
+class RecordUnguarded(Payload):
+    """Triggers that keep the record append-only were missing, altered or off, and were put back.
+
+    Found when a study was opened for writing, by whom the event names. Whether anything was
+    changed meanwhile, `trialkit record verify` tells.
+    """
+
+    kind = "record.unguarded"
+    triggers: list[str]
+
+
 class ClockSource(Payload):
     """The machine that writes has its time from elsewhere than the record said of it.
 
