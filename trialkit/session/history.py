@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trialkit.adaptation.daily import DailyState
+from trialkit.record.received import STEP
 from trialkit.session.bouts import DIGITS, Bout, bouts_of, daily_state, mean_error
 from trialkit.session.gait import paretic_side
 from trialkit.session.program import Course
@@ -14,6 +15,8 @@ from trialkit.session.telemetry import SealedRows, sealed_rows
 from trialkit.study import Study
 
 _KINDS = (
+    "participant.handed",
+    "device.returned",
     "session.opened",
     "session.adapted",
     "session.prompt",
@@ -57,15 +60,22 @@ class History:
 
 
 def history(study: Study, usubjid: str, *, before: int | None = None) -> History:
-    """Return what the events before number `before` say; by default all."""
+    """Return what the events before number `before` say; by default all.
+
+    Before an event of a site or a home device that is what its own chain says: no more was known
+    there. Of a home device that was lost, sessions without an end are left out.
+    """
+    chain = (before or 0) // STEP
     running: dict[str, Ended] = {}
     ended: list[Ended] = []
     levels: dict[str, float] = {}
     at_end: dict[str, float] = {}
     decided: dict[str, Any] | None = None
     for event in study.record.read(kinds=_KINDS, subject=usubjid):
-        if before is not None and event.seq >= before:
+        if event.seq == before:
             break
+        if chain and event.seq // STEP != chain:
+            continue
         payload = event.payload
         own = running.get(str(payload.get("session")))
         if event.kind == "session.opened":
@@ -73,6 +83,12 @@ def history(study: Study, usubjid: str, *, before: int | None = None) -> History
             running[name], decided = Ended(name, int(payload["day"])), None
         elif event.kind == "session.adapted" and payload["accepted"]:
             levels[payload["parameter"]] = float(payload["proposed"])
+        elif event.kind == "participant.handed":
+            levels |= payload["levels"]
+        elif event.kind == "device.returned":
+            running = {k: v for k, v in running.items() if k not in payload["unfinished"]}
+            for one in ended:
+                one.sealed = one.sealed and one.session not in payload["missing"]
         elif event.kind == "settings.decided":
             levels |= payload["settings"]
             decided = dict(payload) | {"by": event.actor, "reason": event.reason}
