@@ -15,6 +15,7 @@ from data_schemas.terminology import REMEDIES
 from trialkit.data.collect import collect
 from trialkit.data.derive import derive
 from trialkit.data.terms import Frames, basic_frames, diary_frames, study_terms
+from trialkit.errors import OutOfOrder
 from trialkit.study import Design, Study
 from trialkit.study.guards import require_reader, sees_site
 
@@ -41,8 +42,11 @@ def queries(study: Study) -> pd.DataFrame:
     ------
     NotAuthenticated
         If the study requires a login and the person who acts has none.
+    OutOfOrder
+        If this is the study of a home device, which holds no tables of its own.
     """
     require_reader(study, "queries")
+    _require_whole(study)
     sdtm = collect(study, mask=not study.may("see_allocation"))
     found = check_frames(sdtm, derive(sdtm, study.design, study.protocols), study.design)
     mine = found["usubjid"].map(lambda usubjid: sees_site(study, usubjid)).astype(bool)
@@ -57,11 +61,25 @@ def query_findings(study: Study) -> list[dict[str, Any]]:
     list of dict
         As `queries`, with ``restricted``: True where only a person who may see allocations finds
         it, as the masked tables do not show it.
+
+    Raises
+    ------
+    OutOfOrder
+        If this is the study of a home device.
     """
+    _require_whole(study)
     masked = _rows(study, mask=True)
     open_ = {tuple(row.values()) for row in masked}
     rows = _rows(study, mask=False) if study.may("see_allocation") else masked
     return [{**row, "restricted": tuple(row.values()) not in open_} for row in rows]
+
+
+def _require_whole(study: Study) -> None:
+    if study.state.home is not None:
+        raise OutOfOrder(
+            f"this is the home device of {study.state.home}, which holds sessions alone.",
+            remedy="Look at the data at the centre.",
+        )
 
 
 def _rows(study: Study, *, mask: bool) -> list[dict[str, Any]]:

@@ -126,6 +126,7 @@ class ChainsReceived:
     def faults(self, payload: Mapping[str, Any]) -> list[str]:
         """Return what is wrong with the next ``chain.received``, in words."""
         site = str(payload["site"])
+        whose = "a home device" if "-" in site else called(site)  # which one tells an arm
         last, before, tree = self._chains.get(site, (0, GENESIS, CompactRange()))
         found: list[str] = []
         for body in payload["bodies"]:
@@ -138,12 +139,10 @@ class ChainsReceived:
             except (ValueError, KeyError, TypeError):
                 follows = False
             if not follows and not found:
-                found.append(
-                    f"chain of {called(site)}: event {last} does not follow the one before."
-                )
+                found.append(f"chain of {whose}: event {last} does not follow the one before.")
             before = digest
         said = (payload["last"], payload["hash"], payload["root"])
         if not found and said != (last, before, tree.root().hex()):
-            found.append(f"chain of {called(site)}: event {last} is not the one that was anchored.")
+            found.append(f"chain of {whose}: event {last} is not the one that was anchored.")
         self._chains[site] = last, before, tree
         return found
