@@ -71,6 +71,7 @@ from trialkit.record.kinds import ChainEnded, DataFrozen, SessionMissed, Session
 from trialkit.record.received import STEP, expanded
 from trialkit.record.state import StudyState
 from trialkit.record.verification import verify_record
+from trialkit.session import recover
 from trialkit.session.replay import replay
 from trialkit.study import Study
 from trialkit.study.accounts import login, require_login, set_password
@@ -379,6 +380,26 @@ def test_what_is_lost_with_it_is_said(folder: Path, centre: Study) -> None:
             take(folder, centre)
     assert refusals(centre) == [(HOME, "returned")]
     assert verify_record(centre.record).ok
+
+
+def test_a_session_that_a_crash_ended_is_recovered_there_and_received(
+    folder: Path, centre: Study
+) -> None:
+    opened = SessionOpened(
+        session=f"{WHO}-S03", number=3, day=8, protocol="small-robotic", device={},
+        planned_minutes=10.0, therapist="theo",
+    )  # fmt: skip
+    with open_home(folder) as home:
+        home.append(opened, subject=WHO)
+        take(folder, centre)
+        assert centre.participant(WHO).sessions[3].status == "open"
+        assert recover(centre) == []
+        assert [one.status for one in recover(home)] == ["recovered"]
+        end_device(home)
+    take(folder, centre)
+    take_back_device(centre, WHO)
+    assert centre.participant(WHO).sessions[3].status == "recovered"
+    assert vars(StudyState(centre.record.read())) == vars(centre.state)
 
 
 def test_a_session_after_a_withdrawal_is_kept_and_flagged(folder: Path, centre: Study) -> None:
