@@ -30,8 +30,8 @@ def test_nothing_of_the_shipped_protocols_is_refused(name: str) -> None:
     result = preview(name, sessions=None if name == "stroke-conventional" else 3)
     assert result.ok, result.to_text()
     told = [n.where for n in result.notices]
-    clocks = [] if name == "sci-robotic-30x5" else ["trial.ae_reporting"]
-    assert told == ["stop_rules", *clocks]
+    of_trial = ["trial.eligibility", "trial.ae_reporting"]
+    assert told == ["stop_rules", *([] if name == "sci-robotic-30x5" else of_trial)]
     blocks = result.protocol.session.blocks
     assert list(result.table[result.table["session"] == 1]["block"]) == [b.id for b in blocks]
 
