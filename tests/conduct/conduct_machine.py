@@ -649,6 +649,7 @@ class Machine(RuleBasedStateMachine):
 
     def _be_the_child(self, ours: int, theirs: int, n: int, m: int, committed: bool) -> None:
         """Open the study, write, tell the last number, and be killed."""
+        self.of_parent = self.study  # collected here, it would end the parent's connection
         try:
             os.close(ours)
             self._open()
