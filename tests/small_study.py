@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from trialkit._clock import SimulatedClock
+from trialkit._clock import Clock, SimulatedClock
 from trialkit.participants import assess, consent, enrol, hold_visit, randomise
 from trialkit.record import KeyStore
 from trialkit.study import Study
@@ -85,20 +85,28 @@ def people(study: Study) -> None:
         study.add_user(user, role=role)
 
 
+def new_study(
+    folder: Path, *, database: str | None = None, clock: Clock | None = None, seed: int | None = 1
+) -> Study:
+    """Create the study in ``folder/study``, its record in a file or in a database, with nobody."""
+    return Study.create(
+        folder / "study",
+        protocols=write_protocols(folder),
+        actor="olga",
+        name="Olga Owner",
+        clock=clock or SimulatedClock(START),
+        keys=KeyStore(folder / "keys"),
+        seed=seed,
+        database=database,
+    )
+
+
 @cache
 def _template(seed: int | None) -> Path:
     """Create the study once in a process, with one person in each role."""
     folder = Path(tempfile.mkdtemp(prefix="small-study-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    with Study.create(
-        folder / "study",
-        protocols=write_protocols(folder),
-        actor="olga",
-        name="Olga Owner",
-        clock=SimulatedClock(START),
-        keys=KeyStore(folder / "keys"),
-        seed=seed,
-    ) as study:
+    with new_study(folder, seed=seed) as study:
         people(study)
     return folder
 

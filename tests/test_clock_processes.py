@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from small_study import people, write_protocols
+from small_study import new_study, people
 
 from trialkit._clock import RealClock
 from trialkit.errors import NotPermitted
@@ -37,14 +37,7 @@ def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     database = None
     if request.param == "postgresql":
         database = request.getfixturevalue("postgres").database()
-    with Study.create(
-        tmp_path / "study",
-        protocols=write_protocols(tmp_path),
-        actor="olga",
-        keys=KeyStore(tmp_path / "keys"),
-        seed=1,
-        database=database,
-    ) as study:
+    with new_study(tmp_path, database=database, clock=RealClock()) as study:
         people(study)
         yield study.folder
 

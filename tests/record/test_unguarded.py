@@ -9,13 +9,11 @@ import psycopg
 import pytest
 from pgserver import Server
 from raw_store import raw_store
-from small_study import START, people, write_protocols
+from small_study import new_study, people
 from sqlalchemy import make_url
 
-from trialkit._clock import SimulatedClock
 from trialkit.errors import ChainBroken, IntegrityError, NotPermitted
 from trialkit.participants import enrol
-from trialkit.record import KeyStore
 from trialkit.study import Study
 
 #: By which statements the guards are taken away, on each database, and what is then found.
@@ -48,15 +46,7 @@ def study(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Study]:
     database = None
     if request.param == "postgresql":
         database = request.getfixturevalue("postgres").database()
-    with Study.create(
-        tmp_path / "study",
-        protocols=write_protocols(tmp_path),
-        actor="olga",
-        clock=SimulatedClock(START),
-        keys=KeyStore(tmp_path / "keys"),
-        seed=1,
-        database=database,
-    ) as made:
+    with new_study(tmp_path, database=database) as made:
         people(made)
         yield made
 
@@ -138,15 +128,7 @@ def test_what_was_changed_meanwhile_is_found_and_the_guards_wait(study: Study) -
 
 
 def test_only_the_owner_of_a_database_puts_them_back(tmp_path: Path, postgres: Server) -> None:
-    with Study.create(
-        tmp_path / "study",
-        protocols=write_protocols(tmp_path),
-        actor="olga",
-        clock=SimulatedClock(START),
-        keys=KeyStore(tmp_path / "keys"),
-        database=postgres.database(),
-    ) as made:
-        pass
+    made = new_study(tmp_path, database=postgres.database())
     away(made, 0)
     url = make_url(str(made.record.where))
     name = f"{url.database}_writer"

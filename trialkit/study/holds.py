@@ -101,7 +101,7 @@ def kept_elsewhere(
     who = state.participants.get(subject or "")
     site = payload.site if isinstance(payload, ParticipantEnrolled) else who.site if who else None
     if site in state.chains:
-        return f"site {site} keeps its own chain.", "Act there; the centre sees it after a push."
+        return _at_site(site)
     if state.home is not None:
         return not_on_device(state.home, payload, subject, ended=state.ended)
     if payload.kind in ("participant.handed", "chain.ended"):
@@ -126,6 +126,10 @@ def kept_elsewhere(
     return None
 
 
+def _at_site(site: str | None) -> tuple[str, str]:
+    return f"site {site} keeps its own chain.", "Act there; the centre sees it after a push."
+
+
 def trains_elsewhere(state: StudyState, usubjid: str | None) -> tuple[str, str] | None:
     """Return why no session of a participant may be run here and what to do, or None.
 
@@ -135,10 +139,7 @@ def trains_elsewhere(state: StudyState, usubjid: str | None) -> tuple[str, str] 
     """
     who = state.participants.get(usubjid or "")
     if who is not None and who.site in state.chains:
-        return (
-            f"site {who.site} keeps its own chain.",
-            "Act there; the centre sees it after a push.",
-        )
+        return _at_site(who.site)
     device = device_of(state, usubjid)
     if device is not None:
         return (
